@@ -1,0 +1,42 @@
+"""The life of one delivery inside a worker.
+
+This table is the only authority: the ledger refuses every step that is not in it, the diagram in
+docs/design/lifecycle.md is drawn from it, and a test walks all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+
+class Step(Enum):
+    CLAIMED = auto()  # ours until the lease ends; nobody has looked inside yet
+    WAITING = auto()  # admitted, but its eta or its rate limit says not yet
+    ASSIGNED = auto()  # handed to a pool; the executor has not said so yet
+    RUNNING = auto()  # an executor is inside the task
+    REPORTED = auto()  # it ended; its effects are not all performed yet
+    SETTLED = auto()  # the broker has our verdict; final
+    ESCAPED = auto()  # the lease ran out under us; somebody else may run it; final
+
+
+STEPS: Mapping[Step, frozenset[Step]] = {
+    Step.CLAIMED: frozenset({Step.WAITING, Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
+    Step.WAITING: frozenset({Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
+    Step.ASSIGNED: frozenset({Step.RUNNING, Step.REPORTED, Step.ESCAPED}),
+    Step.RUNNING: frozenset({Step.REPORTED, Step.ESCAPED}),
+    Step.REPORTED: frozenset({Step.SETTLED, Step.ESCAPED}),
+    Step.SETTLED: frozenset(),
+    Step.ESCAPED: frozenset(),
+}
+
+
+class IllegalStep(AssertionError):
+    """A bug in Umbel, never in user code."""
+
+
+def step(old: Step, new: Step) -> Step:
+    """Return ``new`` if a delivery may go there from ``old``; raise IllegalStep otherwise."""
+    if new not in STEPS[old]:
+        raise IllegalStep(f"a delivery cannot go from {old.name} to {new.name}")
+    return new
