@@ -1,0 +1,340 @@
+"""One run of one task, from its request to its outcome.
+
+The worker's executors and ``Task.apply`` both run tasks through here, so that eager and real runs
+differ in nothing but where the effects go. Nothing here talks to a broker or a result store.
+
+The steps, in order: request pushed · ``task_prerun`` · ``before_start`` · the body · verdict on the
+exception, if any (retry, ignore, reject, failure; automatic retries) · ``on_success`` or its
+sisters and their signals · ``after_return`` · ``task_postrun`` · request popped.
+
+Differs from Celery, on purpose: the handlers run before the result is stored, because storing is
+one atomic step with the acknowledgement and belongs to the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from umbel.app import context, signals
+from umbel.errors import Ignore, Reject, Retry
+from umbel.model.outcome import (
+    Failed,
+    Ignored,
+    Outcome,
+    Rejected,
+    Retried,
+    Succeeded,
+)
+from umbel.model.retrying import Backoff
+
+if TYPE_CHECKING:
+    from umbel.app.context import Context
+    from umbel.app.task import Task
+    from umbel.model.message import TaskMessage
+
+logger = logging.getLogger("umbel.task")
+
+
+class ErrorInfo:
+    """An exception as handlers receive it (``einfo``): type, exception and traceback text."""
+
+    __slots__ = ("exception", "tb", "traceback", "type")
+
+    def __init__(self, error: BaseException) -> None:
+        self.type = type(error)
+        self.exception = error
+        self.tb = error.__traceback__
+        self.traceback = traceback_text(error)
+
+    def __str__(self) -> str:
+        return self.traceback
+
+
+def run_task(task: Task[..., Any], message: TaskMessage, request: Context) -> Outcome:
+    """Run a task once on this thread and return how it ended.
+
+    A coroutine task runs to its end on this thread's own event loop. Raises only what must not be
+    caught: ``SystemExit``, ``KeyboardInterrupt`` and their like, which end the executor.
+    """
+    context.push(task, request)
+    try:
+        middleware = task.app.middleware
+        if not middleware:
+            return _run(task, request)
+        call: Callable[[], Outcome] = lambda: _run(task, request)  # noqa: E731 - the innermost call
+        for layer in reversed(middleware):
+            call = _wrapped(layer.around_run, message, call)
+        return call()
+    except Exception as error:  # noqa: BLE001 - a middleware's failure is the run's failure
+        return Failed(error, traceback_text(error))
+    finally:
+        context.pop()
+
+
+async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Context) -> Outcome:
+    """Run a coroutine task on the running event loop; otherwise as ``run_task``.
+
+    Middleware is synchronous and would have to wait for the loop it runs on, so a task whose app
+    has any runs on a thread of its own.
+    """
+    if task.app.middleware:
+        return await asyncio.to_thread(run_task, task, message, request)
+    context.push(task, request)
+    try:
+        outcome: Outcome
+        try:
+            _before(task, request)
+            value = _call(task, request)
+            if isinstance(value, CoroutineType):
+                value = await value
+            outcome = Succeeded(value)
+        except BaseException as error:  # noqa: BLE001 - judged one by one
+            outcome = _judge(task, request, error)
+        _after(task, request, outcome)
+        return outcome
+    finally:
+        context.pop()
+
+
+def _wrapped(
+    layer: Callable[[TaskMessage, Callable[[], Outcome]], Outcome],
+    message: TaskMessage,
+    inner: Callable[[], Outcome],
+) -> Callable[[], Outcome]:
+    return lambda: layer(message, inner)
+
+
+def _run(task: Task[..., Any], request: Context) -> Outcome:
+    outcome: Outcome
+    try:
+        _before(task, request)
+        value = _call(task, request)
+        if isinstance(value, CoroutineType):
+            value = run_coroutine(value)
+        outcome = Succeeded(value)
+    except BaseException as error:  # noqa: BLE001 - judged one by one
+        outcome = _judge(task, request, error)
+    _after(task, request, outcome)
+    return outcome
+
+
+def _before(task: Task[..., Any], request: Context) -> None:
+    if signals.task_prerun.receivers:
+        signals.task_prerun.send(
+            sender=task, task_id=request.id, task=task, args=request.args, kwargs=request.kwargs
+        )
+    if task.has_before_start:
+        task.before_start(request.id, request.args, request.kwargs)
+
+
+def _call(task: Task[..., Any], request: Context) -> Any:
+    body = task if task.has_own_call else task.run
+    return body(*request.args, **request.kwargs)
+
+
+# --- what an exception means ----------------------------------------------------------------------
+
+
+def _judge(task: Task[..., Any], request: Context, error: BaseException) -> Outcome:
+    match error:
+        case Retry():
+            return _retried(error)
+        case Ignore():
+            return Ignored()
+        case Reject():
+            return Rejected(error, traceback_text(error), bool(error.requeue))
+        case asyncio.CancelledError():
+            return Failed(error, traceback_text(error))
+        case Exception():
+            return _failed_or_retried(task, request, error)
+        case _:
+            raise error
+
+
+def _retried(error: Retry) -> Outcome:
+    outgoing = getattr(error, "outgoing", None)
+    return Retried(
+        error=error.exc,
+        traceback=traceback_text(error),
+        again_at=outgoing.due_at if outgoing is not None else None,
+        message=outgoing,
+    )
+
+
+def _failed_or_retried(task: Task[..., Any], request: Context, error: Exception) -> Outcome:
+    if not _retries_by_itself(task, error):
+        return Failed(error, traceback_text(error))
+    try:
+        # ``retry`` raises Retry while there are tries left and ``error`` itself when there are not.
+        task.retry(exc=error, **_retry_options(task, request))
+    except Retry as retry:
+        return _retried(retry)
+    except Exception as last:  # noqa: BLE001 - whatever retry decided is the task's failure
+        return Failed(last, traceback_text(last))
+    return Failed(error, traceback_text(error))
+
+
+def _retries_by_itself(task: Task[..., Any], error: Exception) -> bool:
+    return (
+        bool(task.autoretry_for)
+        and isinstance(error, tuple(task.autoretry_for))
+        and not isinstance(error, tuple(task.dont_autoretry_for or ()))
+    )
+
+
+def _retry_options(task: Task[..., Any], request: Context) -> dict[str, Any]:
+    options = dict(task.retry_kwargs or {})
+    if task.retry_backoff:
+        backoff = Backoff(
+            factor=float(task.retry_backoff),
+            maximum=float(task.retry_backoff_max),
+            jitter=bool(task.retry_jitter),
+        )
+        options["countdown"] = backoff.delay(request.retries, random.random)  # noqa: S311 - jitter
+    return options
+
+
+# --- who is told ----------------------------------------------------------------------------------
+
+
+def _after(task: Task[..., Any], request: Context, outcome: Outcome) -> None:
+    match outcome:
+        case Succeeded(value=value):
+            state: str = "SUCCESS"
+            returned: Any = value
+            _tell_success(task, request, value)
+        case Failed(error=error) | Rejected(error=error, requeue=False):
+            state = "FAILURE"
+            returned = error
+            _tell_failure(task, request, error)
+        case Retried():
+            state = "RETRY"
+            returned = outcome.error
+            _tell_retry(task, request, outcome)
+        case Ignored():
+            state, returned = "IGNORED", None
+        case Rejected():
+            state, returned = "REJECTED", outcome.error
+            if signals.task_rejected.receivers:
+                signals.task_rejected.send(sender=task, message=request, exc=outcome.error)
+    if state in ("SUCCESS", "FAILURE") and task.has_after_return:
+        einfo = ErrorInfo(returned) if state == "FAILURE" else None
+        _told(
+            task, task.after_return, state, returned, request.id, request.args, request.kwargs, einfo
+        )
+    if signals.task_postrun.receivers:
+        signals.task_postrun.send(
+            sender=task,
+            task_id=request.id,
+            task=task,
+            args=request.args,
+            kwargs=request.kwargs,
+            retval=returned,
+            state=state,
+        )
+
+
+def _tell_success(task: Task[..., Any], request: Context, value: Any) -> None:
+    if task.has_on_success:
+        _told(task, task.on_success, value, request.id, request.args, request.kwargs)
+    if signals.task_success.receivers:
+        signals.task_success.send(sender=task, result=value)
+
+
+def _tell_failure(task: Task[..., Any], request: Context, error: BaseException) -> None:
+    einfo: ErrorInfo | None = None
+    if task.has_on_failure:
+        einfo = ErrorInfo(error)
+        _told(task, task.on_failure, error, request.id, request.args, request.kwargs, einfo)
+    if signals.task_failure.receivers:
+        signals.task_failure.send(
+            sender=task,
+            task_id=request.id,
+            exception=error,
+            args=request.args,
+            kwargs=request.kwargs,
+            traceback=error.__traceback__,
+            einfo=einfo or ErrorInfo(error),
+        )
+
+
+def _tell_retry(task: Task[..., Any], request: Context, outcome: Retried) -> None:
+    reason = outcome.error
+    einfo = ErrorInfo(reason) if reason is not None else None
+    if task.has_on_retry:
+        _told(task, task.on_retry, reason, request.id, request.args, request.kwargs, einfo)
+    if signals.task_retry.receivers:
+        signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
+
+
+def _told(task: Task[..., Any], handler: Callable[..., Any], *args: Any) -> None:
+    """Call a handler; its failure is logged and changes nothing about the task's outcome."""
+    try:
+        handler(*args)
+    except Exception:
+        logger.exception("Task %s: its handler %s raised", task.name, handler.__name__)
+
+
+# --- coroutines from plain code -------------------------------------------------------------------
+
+
+class _ThreadLoop(threading.local):
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+_own = _ThreadLoop()
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end from plain code and return its value.
+
+    Uses one event loop a thread, kept for the next run, so that clients bound to a loop survive
+    from task to task. Where a loop already runs on this thread (an eager call inside a coroutine)
+    the coroutine gets a thread of its own, with a copy of the current context.
+    """
+    if asyncio._get_running_loop() is not None:  # the public call raises where there is none
+        return _run_beside(coroutine)
+    if _own.loop is None or _own.loop.is_closed():
+        _own.loop = asyncio.new_event_loop()
+    return _own.loop.run_until_complete(coroutine)
+
+
+def _run_beside(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    answer: list[Any] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            answer.append(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - carried to the calling thread
+            failure.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(body,), name="umbel-eager-coroutine")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return answer[0]
+
+
+# --- tracebacks -----------------------------------------------------------------------------------
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return the traceback as text, beginning with the user's own first frame."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames) and frames.tb_next is not None:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(frame: TracebackType) -> bool:
+    return frame.tb_frame.f_code.co_filename == __file__
