@@ -5,10 +5,12 @@
     + ImproperlyConfigured         a setting, URL or option is wrong
       - UnknownSetting
       - QueueNotFound
+      - NoResultBackend            results are asked for, and nothing keeps them
     + NotRegistered                no task of that name
     + AlreadyRegistered
     + TaskSignatureMismatch        wrong arguments for the task (also a TypeError)
     + EncodeError                  a value the serializer cannot write
+    + JoinRefused                  waiting for a result inside a task (also a RuntimeError)
   x WireError                      bytes that are not what they claim to be
     + DecodeError
     + ContentDisallowed            a serializer that the accept list does not name
@@ -69,6 +71,10 @@ class QueueNotFound(ImproperlyConfigured, KeyError):
     __str__ = Exception.__str__
 
 
+class NoResultBackend(ImproperlyConfigured, NotImplementedError):
+    """A result was asked for, but no result backend is configured."""
+
+
 class NotRegistered(UsageError, KeyError):
     """No task of that name is registered."""
 
@@ -85,6 +91,10 @@ class TaskSignatureMismatch(UsageError, TypeError):
 
 class EncodeError(UsageError):
     """A value that the chosen serializer cannot write."""
+
+
+class JoinRefused(UsageError, RuntimeError):
+    """A task waits for another task's result, which can deadlock a pool."""
 
 
 # --- bytes that are not what they claim to be -----------------------------------------------------

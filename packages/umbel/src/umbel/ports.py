@@ -7,8 +7,9 @@ classes; whatever implements one of them passes the suite of the same name in
 Rules common to all of them:
 
 * A factory (``Broker``, ``ResultBackend``) is thread-safe and survives a fork by making new
-  connections in the child. What it opens belongs to the thread that opened it; the methods that any
-  thread may call say so.
+  connections in the child. A consumer belongs to the thread that opened it; a publisher and a
+  watcher are used by one thread at a time, and may be handed from thread to thread. The methods
+  that any thread may call at any time say so.
 * A method that loses contact raises ``OperationalError`` (one of its subclasses) and leaves the
   object usable: calling again reconnects. Nothing is retried silently underneath.
 * Methods that act on many things take many things: a batch of one is the special case.
@@ -58,7 +59,7 @@ class Broker(ABC):
 
     @abstractmethod
     def open_publisher(self) -> Publisher:
-        """Return a publisher for the calling thread."""
+        """Return a new publisher."""
 
     @abstractmethod
     def open_consumer(
@@ -105,7 +106,7 @@ class Broker(ABC):
 
 
 class Publisher(ABC):
-    """Hands messages over. Belongs to one thread."""
+    """Hands messages over. One thread at a time; it need not be the one that opened it."""
 
     @abstractmethod
     def publish(self, outgoing: Sequence[Outgoing], *, timeout: float) -> None:
@@ -181,7 +182,7 @@ class ResultBackend(ABC):
 
     @abstractmethod
     def open_watcher(self) -> Watcher:
-        """Return a watcher for the calling thread."""
+        """Return a new watcher."""
 
     @abstractmethod
     def forget(self, task_ids: Sequence[str]) -> None:
@@ -208,7 +209,10 @@ class ResultBackend(ABC):
 
 
 class Watcher(ABC):
-    """Hears of results as they are stored. Belongs to one thread, except ``wake``."""
+    """Hears of results as they are stored. One thread at a time, except ``wake``.
+
+    It need not be the thread that opened it: whoever waits for a result does the listening.
+    """
 
     @abstractmethod
     def watch(self, task_ids: Sequence[str]) -> Mapping[str, ResultRecord]:
@@ -230,7 +234,10 @@ class Watcher(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Make a waiting ``receive`` return now. Any thread may call it."""
+        """Make the waiting ``receive`` return now, or the next one where none waits.
+
+        Any thread may call it.
+        """
 
     @abstractmethod
     def close(self) -> None: ...
