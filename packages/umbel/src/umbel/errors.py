@@ -9,6 +9,7 @@
     + NotRegistered                no task of that name
     + AlreadyRegistered
     + TaskSignatureMismatch        wrong arguments for the task (also a TypeError)
+    + UnknownOption                an option no call or task has (also a TypeError)
     + EncodeError                  a value the serializer cannot write
     + JoinRefused                  waiting for a result inside a task (also a RuntimeError)
   x WireError                      bytes that are not what they claim to be
@@ -87,6 +88,10 @@ class AlreadyRegistered(UsageError):
 
 class TaskSignatureMismatch(UsageError, TypeError):
     """The arguments do not fit the task's signature."""
+
+
+class UnknownOption(UsageError, TypeError):
+    """An option that no call has; the message carries the nearest known one."""
 
 
 class EncodeError(UsageError):
@@ -209,6 +214,9 @@ class TaskDirective(Exception):
 class Retry(TaskDirective):
     """The task runs again later. Raised by ``Task.retry``."""
 
+    outgoing: Any = None
+    """The retry, encoded (``model.queues.Outgoing``): whoever ran the task sends it."""
+
     def __init__(
         self,
         message: str | None = None,
@@ -246,6 +254,9 @@ class Retry(TaskDirective):
 
 class Ignore(TaskDirective):
     """Acknowledge the message and leave the stored state as it is."""
+
+    outgoing: Any = None
+    """What takes the task's place (``Task.replace``), encoded: whoever ran the task sends it."""
 
 
 class Reject(TaskDirective):

@@ -1,0 +1,1 @@
+"""What programs import: the app, its tasks, how they are sent and what came of them."""
