@@ -148,7 +148,12 @@ class Consumer(ABC):
 
     @abstractmethod
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
-        """Renew the leases and what is told about this worker; return the receipts not ours."""
+        """Renew the leases and what is told about this worker; return the receipts not ours.
+
+        ``receipts`` is everything this consumer holds: a claim of this owner that is not among
+        them goes back to the front of its queue, uncounted. So a reply that was lost on the way
+        leaves no claim that nobody knows of.
+        """
 
     @abstractmethod
     def revocations(self) -> Sequence[Revocation]:
@@ -268,12 +273,16 @@ class Pool(ABC):
     """
 
     @abstractmethod
-    def start(self, size: int) -> None:
-        """Start executors with ``size`` slots in all."""
+    def start(self) -> None:
+        """Start the executors."""
+
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many assignments it takes in all: slots, and look-ahead where tasks are short."""
 
     @abstractmethod
     def room(self) -> int:
-        """How many assignments it takes now: free slots, and look-ahead where tasks are short."""
+        """How many assignments it takes now."""
 
     @abstractmethod
     def submit(self, assignments: Sequence[Assignment]) -> None:
@@ -292,15 +301,19 @@ class Pool(ABC):
 
     @abstractmethod
     def interrupt(self, assignment_id: int, how: Interrupt, reason: str) -> bool:
-        """Stop one assignment. False when it is not running here."""
+        """Stop one assignment. False when it is not here, or this pool cannot."""
 
     @abstractmethod
-    def drain(self) -> None:
-        """Begin nothing more; what was not begun comes back as Returned."""
+    def recall(self) -> None:
+        """Ask for everything that was not begun; it comes back as Returned."""
 
     @abstractmethod
     def stop(self) -> None:
-        """End every executor now. What it held comes back from ``poll`` as Lost."""
+        """End every executor now. What it held comes back from ``poll`` as Lost or Returned."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let idle executors end by themselves and wait for them, briefly."""
 
 
 # --- how values become bytes, and what may stand around a call ------------------------------------

@@ -198,7 +198,7 @@ def _retry_options(task: Task[..., Any], request: Context) -> dict[str, Any]:
             maximum=float(task.retry_backoff_max),
             jitter=bool(task.retry_jitter),
         )
-        options["countdown"] = backoff.delay(request.retries, random.random)  # noqa: S311 - jitter
+        options["countdown"] = backoff.delay(request.retries, random.random)
     return options
 
 
@@ -228,7 +228,14 @@ def _after(task: Task[..., Any], request: Context, outcome: Outcome) -> None:
     if state in ("SUCCESS", "FAILURE") and task.has_after_return:
         einfo = ErrorInfo(returned) if state == "FAILURE" else None
         _told(
-            task, task.after_return, state, returned, request.id, request.args, request.kwargs, einfo
+            task,
+            task.after_return,
+            state,
+            returned,
+            request.id,
+            request.args,
+            request.kwargs,
+            einfo,
         )
     if signals.task_postrun.receivers:
         signals.task_postrun.send(
@@ -240,6 +247,12 @@ def _after(task: Task[..., Any], request: Context, outcome: Outcome) -> None:
             retval=returned,
             state=state,
         )
+
+
+def _tell_end(task: Task[..., Any], request: Context, state: str, returned: Any) -> None:
+    einfo = ErrorInfo(returned) if state == "FAILURE" else None
+    handler = task.after_return
+    _told(task, handler, state, returned, request.id, request.args, request.kwargs, einfo)
 
 
 def _tell_success(task: Task[..., Any], request: Context, value: Any) -> None:

@@ -62,7 +62,10 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="R"):
 
 
 class Began(msgspec.Struct, frozen=True, array_like=True, tag="B"):
-    """The executor is inside the task. ``record``: the STARTED record, where it is tracked."""
+    """The executor is inside the task. ``record``: the STARTED record, where it is tracked.
+
+    Executors of one slot say it only with a record: they work in order, so the supervisor knows.
+    """
 
     id: int
     record: ResultRecord | None

@@ -21,9 +21,9 @@ class Step(Enum):
 
 
 STEPS: Mapping[Step, frozenset[Step]] = {
-    Step.CLAIMED: frozenset({Step.WAITING, Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
-    Step.WAITING: frozenset({Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
-    Step.ASSIGNED: frozenset({Step.RUNNING, Step.REPORTED, Step.ESCAPED}),
+    Step.CLAIMED: frozenset({Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
+    # Back to CLAIMED: recalled from behind a task that turned out to be long.
+    Step.ASSIGNED: frozenset({Step.CLAIMED, Step.RUNNING, Step.REPORTED, Step.ESCAPED}),
     Step.RUNNING: frozenset({Step.REPORTED, Step.ESCAPED}),
     Step.REPORTED: frozenset({Step.SETTLED, Step.ESCAPED}),
     Step.SETTLED: frozenset(),

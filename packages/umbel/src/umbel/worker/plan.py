@@ -1,0 +1,113 @@
+"""What the supervisor learns from the template about the user's app: values, never objects.
+
+The supervisor does not import user code, so everything it must know to claim, admit, limit and
+settle tasks is in one ``WorkerPlan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from umbel.model.queues import Queue
+
+
+class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
+    """What the supervisor must know of one registered task. Limits in seconds."""
+
+    early_ack: bool
+    ack_failure: bool
+    ack_timeout: bool
+    requeue_lost: bool
+    ignore_result: bool
+    store_errors: bool
+    hard_limit: float | None
+    soft_limit: float | None
+
+
+class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the supervisor works by: the app's settings and the command line, merged."""
+
+    app_name: str
+    profile: str
+    node: str
+    broker_url: str
+    broker_options: Mapping[str, Any]
+    backend_url: str | None
+    backend_options: Mapping[str, Any]
+    queues: tuple[Queue, ...]
+    tasks: Mapping[str, TaskTraits]
+    pool: str
+    concurrency: int
+    processes: int
+    lookahead: float
+    """Seconds of measured work that may wait at one slot."""
+    lookahead_cap: int
+    """How many tasks may wait at one slot, at most."""
+    lease: float
+    renewal: float
+    max_deliveries: int | None
+    unknown_parks: bool
+    """A task nobody registered here waits for a worker that knows it; else it fails at once."""
+    hard_limit: float | None
+    soft_limit: float | None
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    shutdown_timeout: float | None
+    result_serializer: str
+    result_expires: float | None
+    failure_expires: float | None
+    timezone: str
+    enable_remote_control: bool
+    task_events: bool
+    banner: str
+    purge: bool = False
+    loglevel: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Planned(msgspec.Struct, frozen=True, array_like=True, tag="P"):
+    """The template is ready: the app is imported and this is what it says."""
+
+    plan: WorkerPlan
+
+
+class Unplanned(msgspec.Struct, frozen=True, array_like=True, tag="U"):
+    """The app could not be imported or configured; the text says what happened and what to do."""
+
+    text: str
+    exit_code: int
+
+
+class Forked(msgspec.Struct, frozen=True, array_like=True, tag="F"):
+    """An executor was started for this seat."""
+
+    seat: int
+    pid: int
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True, tag="X"):
+    """A child ended. ``status``: exit code, or minus the signal number."""
+
+    pid: int
+    status: int
+
+
+TemplateWord: TypeAlias = Planned | Unplanned | Forked | Gone
+"""Everything the template says to the supervisor."""
+
+
+class Fork(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """Start an executor for this seat. Its socket comes with the frame, as a descriptor."""
+
+    seat: int
+
+
+class Quit(msgspec.Struct, frozen=True, array_like=True, tag="q"):
+    """End, once every executor has."""
+
+
+TemplateOrder: TypeAlias = Fork | Quit
+"""Everything the supervisor says to the template."""

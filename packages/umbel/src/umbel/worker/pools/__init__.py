@@ -1,0 +1,1 @@
+"""What runs assignments: executor processes, or this very process."""
