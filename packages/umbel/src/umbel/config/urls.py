@@ -49,11 +49,10 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
         first, *others = (_parse_one(part, what) for part in split_urls(text))
         if not others:
             return first
-        return msgspec.structs.replace(
-            first,
-            text=text,
-            alternatives=tuple(_with_credentials_of(first, other) for other in others),
-        )
+        path = next((url.path for url in (first, *others) if url.path), "")
+        first = msgspec.structs.replace(first, text=text, path=path)
+        shared = tuple(_sharing(first, other) for other in others)
+        return msgspec.structs.replace(first, alternatives=shared)
 
     @property
     def db(self) -> int | None:
@@ -106,8 +105,8 @@ def _censored_one(text: str) -> str:
     return f"{scheme}://{rest}"
 
 
-def _with_credentials_of(first: StoreUrl, other: StoreUrl) -> StoreUrl:
-    """Sentinels and clusters are listed with the password and database written once."""
+def _sharing(first: StoreUrl, other: StoreUrl) -> StoreUrl:
+    # Sentinels and nodes of a cluster are listed with the password and database written once.
     if other.user is None and other.password is None:
         other = msgspec.structs.replace(other, user=first.user, password=first.password)
     return other if other.path else msgspec.structs.replace(other, path=first.path)
