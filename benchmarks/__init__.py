@@ -1,0 +1,1 @@
+"""Benchmarks of Umbel beside its peers. ``python -m benchmarks run`` prints the table."""
