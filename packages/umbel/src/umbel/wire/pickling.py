@@ -1,0 +1,62 @@
+"""Pickle, with Celery's own classes read as ours.
+
+A Celery client pickles signatures and errors as references to its own modules. Celery need not be
+installed here, so those references are answered from a table: signatures become plain mappings,
+errors the class of the same meaning in ``umbel.errors``. A reference into those packages that is
+not in the table is refused rather than imported.
+
+Everything else is imported as pickle always does. This makes Celery's pickles readable; it does not
+make pickle safe. Only ``serializers`` calls this, behind the accept list.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from typing import Any
+
+from umbel.errors import DecodeError, EncodeError
+from umbel.wire.foreign_names import FOREIGN_PACKAGES, error_class
+
+PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", "4"))
+"""Celery's peers read protocol 4; the variable is the one they obey."""
+
+
+def _signature(*values: Any, **more: Any) -> dict[str, Any]:
+    """Stand in for Celery's signature factories: the mapping they are given comes first."""
+    mapping = next((value for value in values if isinstance(value, dict)), {})
+    return {**mapping, **more}
+
+
+_SIGNATURE_MODULES = frozenset({"celery.canvas", "celery.app.task", "celery"})
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str, /) -> Any:
+        if module.split(".", 1)[0] not in FOREIGN_PACKAGES:
+            return super().find_class(module, name)
+        found = error_class(module, name)
+        if found is not None:
+            return found
+        if module in _SIGNATURE_MODULES:
+            return _signature
+        raise DecodeError(f"the pickle refers to {module}.{name}, which has no counterpart here")
+
+
+def dumps(value: Any) -> bytes:
+    """Return the pickle of ``value``. Raises EncodeError."""
+    try:
+        return pickle.dumps(value, protocol=PROTOCOL)
+    except Exception as error:  # a user's __reduce__ may raise anything
+        raise EncodeError(f"the value cannot be pickled: {error}") from error
+
+
+def loads(data: bytes) -> Any:
+    """Return the value in a pickle from a trusted sender. Raises DecodeError."""
+    try:
+        return _Unpickler(io.BytesIO(data)).load()
+    except DecodeError:
+        raise
+    except Exception as error:  # unpickling runs constructors, which may raise anything
+        raise DecodeError(f"not a pickle that can be read here: {error!r}") from error

@@ -1,0 +1,176 @@
+"""The document a result store keeps for one task: status, result and what led there.
+
+Called by the worker (writing) and by result handles (reading). The document carries no content
+type: its reader uses the serializer the reader is configured with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from umbel.errors import BackendGetMetaError, TaskError
+from umbel.model.outcome import EXCEPTION_STATES, READY_STATES
+from umbel.ports import Serializer
+from umbel.wire import pickling, tagged_json
+from umbel.wire.compressors import DEFAULT_LIMIT, compress, decompress
+from umbel.wire.portable_errors import describe, to_portable
+from umbel.wire.serializers import JsonSerializer, PickleSerializer
+
+_COMPRESSED = b"\x00celery-compressed\x00"
+
+
+def encode(
+    *,
+    task_id: str,
+    status: str,
+    result: Any,
+    traceback: str | None = None,
+    children: Sequence[Any] | None = (),
+    date_done: datetime | None,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+    extended: Mapping[str, Any] | None = None,
+    serializer: Serializer,
+    timezone: tzinfo = UTC,
+    compression: str | None = None,
+) -> bytes:
+    """Return the document.
+
+    ``result`` is the value, or the exception for the states that have one. ``date_done`` (aware)
+    is written in ``timezone``, and only for states that are final. ``extended``: name, args and so
+    on, and stamps, where the app stores them. Raises EncodeError when the serializer cannot write
+    the result, ImproperlyConfigured for an unknown compression.
+    """
+    if isinstance(result, BaseException) and status in EXCEPTION_STATES:
+        result = _exception(result, serializer)
+    done = None
+    if date_done is not None and status in READY_STATES:
+        # Converting costs 0.3 µs, and both sides are mostly UTC.
+        moment = date_done if date_done.tzinfo is timezone else date_done.astimezone(timezone)
+        done = moment.isoformat()
+    if type(serializer) is JsonSerializer and not extended and not children:
+        document = _flat_json(
+            task_id=task_id,
+            status=status,
+            result=result,
+            traceback=traceback,
+            children=children,
+            done=done,
+            group_id=group_id,
+            parent_id=parent_id,
+        )
+    else:
+        document = serializer.dumps(
+            _fields(
+                task_id=task_id,
+                status=status,
+                result=result,
+                traceback=traceback,
+                children=children,
+                done=done,
+                group_id=group_id,
+                parent_id=parent_id,
+                extended=extended,
+            )
+        )
+    if compression:
+        packed, mime = compress(document, compression)
+        document = b"%b%b\x00%b" % (_COMPRESSED, mime.encode("ascii"), packed)
+    return document
+
+
+def _fields(
+    *,
+    task_id: str,
+    status: str,
+    result: Any,
+    traceback: str | None,
+    children: Sequence[Any] | None,
+    done: str | None,
+    group_id: str | None,
+    parent_id: str | None,
+    extended: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "status": status,
+        "result": result,
+        "traceback": traceback,
+        "children": None if children is None else list(children),
+        "date_done": done,
+    }
+    if group_id is not None:
+        fields["group_id"] = group_id
+    if parent_id is not None:
+        fields["parent_id"] = parent_id
+    if extended:
+        fields.update(extended)
+    fields["task_id"] = task_id
+    return fields
+
+
+def _flat_json(
+    *,
+    task_id: str,
+    status: str,
+    result: Any,
+    traceback: str | None,
+    children: Sequence[Any] | None,
+    done: str | None,
+    group_id: str | None,
+    parent_id: str | None,
+) -> bytes:
+    """Write the common document in pieces, each by the fast writer: 1.2 µs against 3.0."""
+    dumps = tagged_json.dumps
+    lineage = b""
+    if group_id is not None:
+        lineage = b',"group_id":' + dumps(group_id)
+    if parent_id is not None:
+        lineage += b',"parent_id":' + dumps(parent_id)
+    return (
+        b'{"status":%b,"result":%b,"traceback":%b,"children":%b,"date_done":%b%b,"task_id":%b}'
+        % (
+            dumps(status),
+            dumps(result),
+            b"null" if traceback is None else dumps(traceback),
+            b"null" if children is None else b"[]",
+            b"null" if done is None else dumps(done),
+            lineage,
+            dumps(task_id),
+        )
+    )
+
+
+def _exception(exc: BaseException, serializer: Serializer) -> Any:
+    if not isinstance(serializer, PickleSerializer):
+        return to_portable(exc, serializer)
+    try:
+        # Many exceptions can be pickled and then not be made again; better to learn it here.
+        pickling.loads(pickling.dumps(exc))
+    except Exception:  # noqa: BLE001 - a user's class may raise anything in there
+        return TaskError(describe(exc))
+    return exc
+
+
+def decode(
+    document: bytes, *, serializer: Serializer, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
+    """Return the fields of a stored document; the result of a failure as it was stored.
+
+    Compressed documents are told by their marker, whatever is configured here. Raises DecodeError
+    when the serializer cannot read it, BackendGetMetaError when it is not a result document.
+    """
+    if document.startswith(_COMPRESSED):
+        mime, _, packed = document[len(_COMPRESSED) :].partition(b"\x00")
+        document = decompress(packed, mime.decode("ascii", "replace"), limit=limit)
+    fields = serializer.loads(document)
+    if not isinstance(fields, dict):
+        raise BackendGetMetaError(
+            f"what is stored is a {type(fields).__name__}, not a result document"
+        )
+    if not isinstance(fields.get("status"), str):
+        raise BackendGetMetaError(
+            f"the stored document has the status {fields.get('status')!r}, which is not a state"
+        )
+    return fields
