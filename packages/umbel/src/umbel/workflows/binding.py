@@ -1,0 +1,47 @@
+"""Where workflows and handles meet an app: one slot holding how to find the current one.
+
+Signatures and results may be made, unpickled or sent where no app is at hand. The app room fills
+the slot once (``bind``); everybody else asks ``current``. Nothing else may live here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from umbel.errors import ImproperlyConfigured
+
+
+class Host(Protocol):
+    """The app, as far as the floors below it need one."""
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """The registered tasks by name."""
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send a call by name and return its result handle."""
+
+    def AsyncResult(self, id: str, **kwargs: Any) -> Any:  # noqa: A002, N802 - Celery's names
+        """Make the handle of a run that this app sends or reads."""
+
+
+_find: Callable[[], Host] | None = None
+
+
+def bind(find: Callable[[], Host]) -> None:
+    """Say how the current app is found. Called once, when the app room is imported."""
+    global _find  # noqa: PLW0603 - this slot is what the module is for
+    _find = find
+
+
+def current() -> Host:
+    """Return the current app. Any thread may ask.
+
+    Raises ImproperlyConfigured where no app can be found.
+    """
+    if _find is None:
+        raise ImproperlyConfigured(
+            "there is no current app: create one (`app = Umbel(...)`), or pass `app=` explicitly"
+        )
+    return _find()
