@@ -44,7 +44,7 @@ class Store:
 
     def exchange(self, settled: Settled, limit: int) -> list[tuple[int, bytes]]:
         """Settle these and claim up to ``limit`` more."""
-        args: list[object] = [limit, self.receipt, 86_400]
+        args: list[bytes | str | int | float] = [limit, self.receipt, 86_400]
         for report in settled:
             args += report
         raws: list[bytes] = self.script(keys=self.keys, args=args)
@@ -93,7 +93,7 @@ def funnel(server: PrivateRedis, tasks: int, batch: int, load: prototype.Load) -
 def _hand_over(end: socket.socket, claimed: list[tuple[int, bytes]]) -> None:
     """Look at the headers, as admission must, and send the raw batch on."""
     now = [raw for _, raw in claimed if prototype.peek(raw).headers.eta is None]
-    if len(now) == len(claimed):
+    if claimed and len(now) == len(claimed):
         prototype.send_frame(end, prototype.pack(claimed))
 
 

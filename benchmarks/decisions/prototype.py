@@ -161,7 +161,7 @@ def run(receipt: int, raw: bytes, load: Load) -> tuple[int, str, bytes]:
     value = add(*args, **kwargs)
     spin(load.spins)
     task_id = message.headers.id
-    document = {
+    document: dict[str, object] = {
         "status": "SUCCESS",
         "result": load.padding or value,
         "traceback": None,
