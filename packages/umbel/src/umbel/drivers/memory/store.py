@@ -1,0 +1,309 @@
+"""What a memory driver holds: queues, claims, owners, results, under one lock.
+
+Called by ``broker.py`` and ``result_backend.py``. Every public method is one atomic step and may be
+called by any thread. Nothing here waits for messages; whoever waits leaves a SelfPipe to be rung.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from umbel.clock import Clock
+from umbel.drivers.memory.results import MemoryResults
+from umbel.drivers.memory.shelf import Held, Shelf
+from umbel.drivers.selfpipe import SelfPipe
+from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement, Verdict
+from umbel.model.presence import Presence
+from umbel.model.queues import Outgoing, QueueStats
+from umbel.model.revocation import Revocation
+from umbel.wire.envelope import dump_compact
+
+
+class Owner(msgspec.Struct):
+    """One consumer's lease, and what it claimed."""
+
+    presence: Presence
+    until: float
+    claims: dict[Receipt, Held]
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """A message set aside: never claimed again by itself."""
+
+    queue: str
+    raw: bytes
+    count: int
+    reason: str
+    detail: str | None
+    at: float
+
+
+class MemoryStore:
+    """Messages and results of one memory driver. Thread-safe; every method is one atomic step."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._shelves: dict[str, Shelf] = {}
+        self._owners: dict[str, Owner] = {}
+        self._quarantine: list[Quarantined] = []
+        self._revoked: dict[str, tuple[int, float, Revocation]] = {}
+        self._revoked_serial = 0
+        self._consumers: set[SelfPipe] = set()
+        self.results = MemoryResults(self.now, self._lock)
+
+    def now(self) -> float:
+        """Return the store's time in Unix seconds."""
+        return self._clock.now().timestamp()
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        """Hold these and wake who waits."""
+        encoded = [dump_compact(each.message) for each in outgoing]
+        with self._lock:
+            for each, raw in zip(outgoing, encoded, strict=True):
+                self._put(each, raw)
+            self._ring()
+
+    def _put(self, outgoing: Outgoing, raw: bytes) -> None:
+        priority = outgoing.message.properties.get("priority")
+        held = Held(
+            queue=outgoing.queue.name,
+            raw=raw,
+            priority=priority if isinstance(priority, int) else 0,
+        )
+        self._shelf(held.queue).add(held, due=_unix(outgoing.due_at), now=self.now())
+
+    def claim(
+        self, presence: Presence, lease: float, queues: Sequence[str], limit: int
+    ) -> list[Delivery]:
+        """Renew the lease, move what is due, rescue what the dead hold, claim up to ``limit``.
+
+        Queues take turns in the given order within one priority.
+        """
+        with self._lock:
+            now = self.now()
+            mine = self._renew(presence, now + lease)
+            self._rescue(now)
+            for name in queues:
+                self._shelf(name).promote(now)
+            claimed: list[Delivery] = []
+            while len(claimed) < limit:
+                held = self._next(queues, len(claimed))
+                if held is None:
+                    break
+                held.count += 1
+                receipt = Receipt(secrets.token_hex(8))
+                mine.claims[receipt] = held
+                claimed.append(
+                    Delivery(
+                        receipt=receipt,
+                        queue=held.queue,
+                        raw=held.raw,
+                        count=held.count,
+                        redelivered=held.count > 1,
+                    )
+                )
+            return claimed
+
+    def _next(self, queues: Sequence[str], turn: int) -> Held | None:
+        """Take the most urgent message; among equals the queue whose turn it is."""
+        best: Shelf | None = None
+        for offset in range(len(queues)):
+            shelf = self._shelf(queues[(turn + offset) % len(queues)])
+            if shelf.ready and (best is None or shelf.urgency() < best.urgency()):
+                best = shelf
+        return None if best is None else best.take()
+
+    def settle(
+        self, owner: str, settlements: Sequence[Settlement], *, with_records: bool
+    ) -> list[Receipt]:
+        """Perform these as far as the claims are this owner's; return the others' receipts.
+
+        ``with_records`` is false where the records belong to another store.
+        """
+        encoded = [[dump_compact(out.message) for out in s.effects.outgoing] for s in settlements]
+        with self._lock:
+            lost: list[Receipt] = []
+            mine = self._owners.get(owner)
+            for settlement, raws in zip(settlements, encoded, strict=True):
+                if mine is None or settlement.receipt not in mine.claims:
+                    lost.append(settlement.receipt)
+                    continue
+                if with_records:
+                    self.results.store(settlement.effects.records)
+                for outgoing, raw in zip(settlement.effects.outgoing, raws, strict=True):
+                    self._put(outgoing, raw)
+                if settlement.verdict is not None:
+                    self._judge(mine.claims.pop(settlement.receipt), settlement.verdict)
+            self._ring()
+            return lost
+
+    def _judge(self, held: Held, verdict: Verdict) -> None:
+        match verdict:
+            case Ack():
+                return
+            case Requeue(due_at=due_at, front=front, counted=counted):
+                if not counted:
+                    held.count -= 1
+                shelf = self._shelf(held.queue)
+                if front and due_at is None:
+                    shelf.put_back(held)
+                else:
+                    shelf.add(held, due=_unix(due_at), now=self.now())
+            case Quarantine(reason=reason, detail=detail):
+                self._quarantine.append(
+                    Quarantined(held.queue, held.raw, held.count, reason, detail, self.now())
+                )
+
+    def holds(self, owner: str, receipts: Iterable[Receipt]) -> set[Receipt]:
+        """Return which of these claims are this owner's now."""
+        with self._lock:
+            mine = self._owners.get(owner)
+            return set() if mine is None else mine.claims.keys() & set(receipts)
+
+    def _rescue(self, now: float) -> None:
+        for name in [name for name, owner in self._owners.items() if owner.until <= now]:
+            owner = self._owners.pop(name)
+            self._release(owner, counted=True)
+
+    def _release(self, owner: Owner, *, counted: bool) -> None:
+        for held in owner.claims.values():
+            if not counted:
+                held.count -= 1
+            self._shelf(held.queue).put_back(held)
+        if owner.claims:
+            self._ring()
+
+    def stats(self, names: Sequence[str]) -> list[QueueStats]:
+        """Count what lies in each queue."""
+        with self._lock:
+            now = self.now()
+            found: list[QueueStats] = []
+            for name in names:
+                shelf = self._shelf(name)
+                shelf.promote(now)
+                claimed = sum(
+                    held.queue == name
+                    for owner in self._owners.values()
+                    for held in owner.claims.values()
+                )
+                found.append(
+                    QueueStats(
+                        name=name,
+                        ready=len(shelf.ready),
+                        claimed=claimed,
+                        delayed=len(shelf.delayed),
+                    )
+                )
+            return found
+
+    def purge(self, name: str) -> int:
+        """Drop what is ready or rests in the queue."""
+        with self._lock:
+            shelf = self._shelf(name)
+            dropped = len(shelf.ready) + len(shelf.delayed)
+            shelf.ready.clear()
+            shelf.delayed.clear()
+            return dropped
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return what was set aside, oldest first."""
+        with self._lock:
+            return list(self._quarantine)
+
+    def _shelf(self, name: str) -> Shelf:
+        shelf = self._shelves.get(name)
+        if shelf is None:
+            shelf = self._shelves[name] = Shelf()
+        return shelf
+
+    def next_event(self, queues: Sequence[str]) -> float | None:
+        """Return the next Unix time at which something becomes claimable by itself."""
+        with self._lock:
+            times = [
+                self._shelf(name).delayed[0][0] for name in queues if self._shelf(name).delayed
+            ]
+            times += [owner.until for owner in self._owners.values() if owner.claims]
+            return min(times, default=None)
+
+    # --- owners -----------------------------------------------------------------------------------
+
+    def register(self, presence: Presence, lease: float, pipe: SelfPipe) -> None:
+        """Begin or go on with an owner's lease; ring ``pipe`` whenever something changes."""
+        with self._lock:
+            self._renew(presence, self.now() + lease)
+            self._consumers.add(pipe)
+
+    def _renew(self, presence: Presence, until: float) -> Owner:
+        mine = self._owners.get(presence.owner)
+        if mine is None:
+            mine = self._owners[presence.owner] = Owner(presence, until, {})
+        mine.until = until
+        return mine
+
+    def extend(
+        self, presence: Presence, lease: float, receipts: Sequence[Receipt]
+    ) -> list[Receipt]:
+        """Renew the lease; return which receipts are no longer this owner's."""
+        with self._lock:
+            now = self.now()
+            mine = self._renew(presence, now + lease)
+            mine.presence = msgspec.structs.replace(presence, seen=now)
+            return [receipt for receipt in receipts if receipt not in mine.claims]
+
+    def leave(self, owner: str, pipe: SelfPipe) -> None:
+        """Return every claim of this owner, uncounted, and end its lease."""
+        with self._lock:
+            self._consumers.discard(pipe)
+            gone = self._owners.pop(owner, None)
+            if gone is not None:
+                self._release(gone, counted=False)
+
+    def presences(self) -> list[Presence]:
+        """Return the owners whose lease is alive."""
+        with self._lock:
+            now = self.now()
+            return [owner.presence for owner in self._owners.values() if owner.until > now]
+
+    # --- revocations ------------------------------------------------------------------------------
+
+    def revoke(self, revocations: Sequence[Revocation], keep: float) -> None:
+        """Remember these and wake the consumers."""
+        with self._lock:
+            now = self.now()
+            self._revoked = {k: held for k, held in self._revoked.items() if held[1] > now}
+            for revocation in revocations:
+                self._revoked_serial += 1
+                self._revoked[revocation.task_id] = (self._revoked_serial, now + keep, revocation)
+            self._ring()
+
+    def revoked_since(self, serial: int) -> tuple[int, list[Revocation]]:
+        """Return the newest serial, and what was revoked after ``serial`` and is still kept."""
+        with self._lock:
+            if serial == self._revoked_serial:
+                return serial, []
+            now = self.now()
+            return self._revoked_serial, [
+                revocation
+                for number, until, revocation in self._revoked.values()
+                if number > serial and until > now
+            ]
+
+    def revoked_serial(self) -> int:
+        """Return the number of the latest revocation."""
+        return self._revoked_serial
+
+    def _ring(self) -> None:
+        for pipe in self._consumers:
+            pipe.ring()
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

@@ -1,0 +1,63 @@
+"""How a thread that waits for a store is woken from inside its own process.
+
+Used by the drivers' consumers and watchers. Knows nothing of any store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+from collections.abc import Sequence
+
+
+class SelfPipe:
+    """A pipe to oneself: ``ring`` from anywhere, ``wait`` in the thread that owns it.
+
+    A ring is remembered until the next ``wait``, so none is lost between looking and waiting.
+    ``ring`` takes no lock and allocates nothing, so signal handlers may call it.
+    """
+
+    def __init__(self, *others: int) -> None:
+        """``others``: more descriptors whose readability ends a wait. The caller drains them."""
+        self._others = frozenset(others)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        # Looked up at this moment, not at import: gevent and eventlet replace it when they patch.
+        self._selector = selectors.DefaultSelector()
+        for descriptor in (self._reader, *others):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def ring(self) -> None:
+        """End the current or the next wait. Any thread and signal handlers may call it.
+
+        Does nothing once the pipe is closed.
+        """
+        # Race: close() in the owner's thread against ring() in another. close() swaps the number
+        # for -1 before it closes, so a late ring() writes to no descriptor or to a closed one.
+        with contextlib.suppress(BlockingIOError, OSError):  # full: a ring is already remembered
+            os.write(self._writer, b"!")
+
+    def wait(self, timeout: float | None) -> Sequence[int]:
+        """Wait for a ring or for one of the other descriptors; at most ``timeout`` seconds.
+
+        Returns the other descriptors that are readable. Rings are used up.
+        """
+        ready = [
+            key.fd for key, _ in self._selector.select(None if timeout is None else max(0, timeout))
+        ]
+        if self._reader in ready:
+            with contextlib.suppress(BlockingIOError):
+                while len(os.read(self._reader, 4096)) == 4096:
+                    pass
+        return [descriptor for descriptor in ready if descriptor in self._others]
+
+    def close(self) -> None:
+        """Let go of the descriptors. May be called twice."""
+        if self._writer < 0:
+            return
+        self._selector.close()
+        writer, self._writer = self._writer, -1
+        os.close(writer)
+        os.close(self._reader)
