@@ -93,8 +93,8 @@ class ResultListener:
     def notify(
         self,
         task_ids: Iterable[str],
-        on_record: Callable[[ResultRecord], None],
-        on_error: Callable[[Exception], None],
+        on_record: Callable[[ResultRecord], object],
+        on_error: Callable[[Exception], object],
     ) -> None:
         """Have a function called with every record of these ids until each has its final one.
 

@@ -179,8 +179,8 @@ class CallbackWaiter(Waiter):
         self,
         listener: Listening,
         task_ids: Iterable[str],
-        on_record: Callable[[ResultRecord], None],
-        on_error: Callable[[Exception], None],
+        on_record: Callable[[ResultRecord], object],
+        on_error: Callable[[Exception], object],
     ) -> None:
         super().__init__(listener, task_ids)
         self._on_record = on_record
