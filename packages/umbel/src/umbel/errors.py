@@ -10,6 +10,7 @@
     + AlreadyRegistered
     + TaskSignatureMismatch        wrong arguments for the task (also a TypeError)
     + UnknownOption                an option no call or task has (also a TypeError)
+    + InvalidOption                an option with a value it cannot have (also a ValueError)
     + EncodeError                  a value the serializer cannot write
     + JoinRefused                  waiting for a result inside a task (also a RuntimeError)
   x WireError                      bytes that are not what they claim to be
@@ -38,6 +39,10 @@
   x Retry
   x Ignore
   x Reject
+* UmbelWarning                     nothing failed, but it is probably not what was meant
+  x DuplicateTaskNameWarning
+  x UnknownOptionWarning
+  x AlwaysEagerIgnored
 """
 
 from __future__ import annotations
@@ -92,6 +97,10 @@ class TaskSignatureMismatch(UsageError, TypeError):
 
 class UnknownOption(UsageError, TypeError):
     """An option that no call has; the message carries the nearest known one."""
+
+
+class InvalidOption(UsageError, ValueError):
+    """An option of a call has a value that it cannot have; the message says what it takes."""
 
 
 class EncodeError(UsageError):
@@ -269,3 +278,22 @@ class Reject(TaskDirective):
 
     def __repr__(self) -> str:
         return f"reject requeue={self.requeue}: {self.reason}"
+
+
+# --- warnings -------------------------------------------------------------------------------------
+
+
+class UmbelWarning(UserWarning):
+    """Base of every warning Umbel gives: nothing failed, but it is probably not what was meant."""
+
+
+class DuplicateTaskNameWarning(UmbelWarning):
+    """Two tasks claim one name, and only one of them can have it."""
+
+
+class UnknownOptionWarning(UmbelWarning):
+    """An option nobody knows, with a name very near to one that is known."""
+
+
+class AlwaysEagerIgnored(UmbelWarning):
+    """``send_task`` sends by name although ``task_always_eager`` is on: there is nothing to run."""
