@@ -8,8 +8,7 @@ Reading asks the result backend; waiting goes through the listener. What a *set*
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from umbel.app.joining import assert_will_not_block
@@ -22,7 +21,8 @@ from umbel.app.result_reading import (
     read_record,
     timed_out,
 )
-from umbel.errors import IncompleteStream, OperationalError, ResultTimeout, TaskError
+from umbel.app.result_trees import ResultBase, ResultTree, leaves_of
+from umbel.errors import OperationalError, ResultTimeout, TaskError
 from umbel.model.outcome import PROPAGATE_STATES, READY_STATES, ResultRecord
 from umbel.model.revocation import Revocation
 from umbel.ports import ResultBackend
@@ -31,16 +31,7 @@ from umbel.workflows import binding
 R = TypeVar("R")
 
 
-class ResultBase:
-    """Base of every handle: of one run, of several, or of an eager one."""
-
-    __slots__ = ()
-
-    parent: ResultBase | None
-    """What had to run before this, in a chain."""
-
-
-class AsyncResult(StoredMetadata, ResultBase, Generic[R]):
+class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
     """A handle on one run: ask it how the run stands, wait for it, or revoke it.
 
     Equal to every handle with the same id, and to the id itself. Any thread may use it; awaiting
@@ -326,53 +317,6 @@ class AsyncResult(StoredMetadata, ResultBase, Generic[R]):
         """
         revoke_all(self.app, [self.id], terminate=terminate, signal=signal)
 
-    # --- its relatives ----------------------------------------------------------------------------
-
-    @property
-    def children(self) -> list[Any] | None:
-        """Handles on what this run sent, or None while nothing is stored."""
-        stored = self._get_meta().get("children")
-        if stored is None:
-            return None
-        return [result_from_tuple(one, app=self.app) for one in stored]
-
-    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
-        """Walk the tree below this run, as pairs of a parent and its child.
-
-        Raises IncompleteStream at a run that is not over, unless ``intermediate``.
-        """
-        queue: deque[tuple[Any, Any]] = deque([(None, self)])
-        while queue:
-            parent, node = queue.popleft()
-            yield parent, node
-            if node.ready():
-                queue.extend((node, child) for child in node.children or ())
-            elif not intermediate:
-                raise IncompleteStream(f"{node!r} is not finished, so its children are not known")
-
-    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[Any, Any]]:
-        """Walk the tree below this run as pairs of a handle and its value; options as ``get``."""
-        for _, node in self.iterdeps(intermediate=intermediate):
-            yield node, node.get(**options)
-
-    def get_leaf(self) -> Any:
-        """Return the value of the last run in the tree."""
-        value = None
-        for _, node in self.iterdeps():
-            value = node.get()
-        return value
-
-    def as_tuple(self) -> tuple[tuple[str, Any], None]:
-        """Return the form in which a handle travels."""
-        return (self.id, as_tuple_or_none(self.parent)), None
-
-    def as_list(self) -> list[str]:
-        """Return the ids of this run and of those before it."""
-        ids = [self.id]
-        if isinstance(self.parent, AsyncResult):
-            ids.extend(self.parent.as_list())
-        return ids
-
     # --- itself -----------------------------------------------------------------------------------
 
     @property
@@ -445,39 +389,6 @@ def raise_error(error: Any) -> None:
         # The same object is raised by every ``get``: without this its traceback would only grow.
         raise error.with_traceback(None)
     raise TaskError(error)
-
-
-def leaves_of(result: ResultBase) -> Iterator[AsyncResult[Any]]:
-    """Walk the single runs below a handle that have something to wait for."""
-    if isinstance(result, AsyncResult):
-        yield result
-    for one in getattr(result, "results", ()):
-        yield from leaves_of(one)
-
-
-def as_tuple_or_none(result: ResultBase | None) -> Any:
-    """Return the tuple of a parent, if there is one."""
-    return None if result is None else result.as_tuple()  # type: ignore[attr-defined]  # each has it
-
-
-def result_from_tuple(stored: Any, app: ResultHome | None = None) -> Any:
-    """Return the handle that this tuple describes; handles are returned as they are.
-
-    Also reads the bare id of old peers. The app is the current one unless given.
-    """
-    if isinstance(stored, ResultBase):
-        return stored
-    home = app if app is not None else cast("ResultHome", binding.current())
-    if isinstance(stored, str):
-        return home.AsyncResult(stored)
-    reference, nodes = stored
-    own_id, parent = reference if isinstance(reference, list | tuple) else (reference, None)
-    if parent is not None:
-        parent = result_from_tuple(parent, home)
-    if nodes is None:
-        return home.AsyncResult(own_id, parent=parent)
-    members = [result_from_tuple(one, home) for one in nodes]
-    return home.GroupResult(own_id, members, parent=parent)
 
 
 def _sooner(deadline: float | None, tick: float | None) -> float | None:

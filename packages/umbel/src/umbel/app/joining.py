@@ -1,9 +1,10 @@
 """Whether waiting for a result is allowed here.
 
 A task that waits for another task holds its slot meanwhile; when every slot waits, nothing runs and
-the pool stands still for ever. So the worker denies it around each run in a pool with few slots
-(``denied_join_result``), ``get`` asks (``assert_will_not_block``), and a program that knows better
-permits it (``allow_join_result``). Awaiting a result in a coroutine is not concerned.
+the pool stands still for ever. So ``get`` asks here first, and is refused while a task runs that
+came from a queue. Executors whose slots are cheap (threads, greenlets) lift that for their process
+(``let_tasks_join``), as Celery does there; a program that knows better permits or denies it for a
+block. Awaiting a result in a coroutine is not concerned.
 """
 
 from __future__ import annotations
@@ -12,14 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from umbel.app import context
 from umbel.errors import JoinRefused
 
-_denied: ContextVar[bool] = ContextVar("umbel.join_denied", default=False)
+_denied: ContextVar[bool | None] = ContextVar("umbel.join_denied", default=None)
+"""What a block said; None: no block did, and being in a task decides."""
+
+_tasks_may_join = False
+
+
+def task_join_will_block() -> bool:
+    """Tell whether waiting is refused here."""
+    denied = _denied.get()
+    if denied is not None:
+        return denied
+    return not _tasks_may_join and context.worker_run() is not None
 
 
 def assert_will_not_block() -> None:
     """Raise JoinRefused where waiting for a result could stop a pool."""
-    if _denied.get():
+    if task_join_will_block():
         raise JoinRefused(
             "never wait for a result inside a task: the slot it holds may be the one that the "
             "other task needs, and then both stand still for ever. Chain the tasks instead, or, "
@@ -28,14 +41,10 @@ def assert_will_not_block() -> None:
         )
 
 
-def deny_joins(denied: bool = True) -> None:
-    """Deny (or permit) waiting in this context from now on: for executors, once at start."""
-    _denied.set(denied)
-
-
-def task_join_will_block() -> bool:
-    """Tell whether waiting is denied here."""
-    return _denied.get()
+def let_tasks_join(allowed: bool = True) -> None:
+    """Say whether tasks of this process may wait for others: for executors, once at start."""
+    global _tasks_may_join  # noqa: PLW0603 - a property of the process, as its pool is
+    _tasks_may_join = allowed
 
 
 @contextmanager
