@@ -229,13 +229,17 @@ def _courier(
 
 
 def one_asyncio_loop(server: PrivateRedis, hands: Hands, clock: Clock, tasks: int) -> None:
-    """Serve from one asyncio loop with the client's asyncio twin."""
-    asyncio.run(_asyncio(server, hands, clock, tasks))
+    """Serve from one asyncio loop with the client's asyncio twin.
+
+    Not ``asyncio.run``: it would cancel the waiting command at the end, and the client takes that
+    for a timeout and tries again. The process ends here anyway.
+    """
+    asyncio.new_event_loop().run_until_complete(_asyncio(server, hands, clock, tasks))
 
 
 async def _asyncio(server: PrivateRedis, hands: Hands, clock: Clock, tasks: int) -> None:
     loop = asyncio.get_running_loop()
-    client: AsyncRedis = AsyncRedis(host="127.0.0.1", port=server.port, db=10)
+    client: AsyncRedis = AsyncRedis(host="127.0.0.1", port=server.port, db=10, socket_timeout=None)
     script = client.register_script(prototype.EXCHANGE)
     ready, settled = asyncio.Event(), list[tuple[int, str, bytes]]()
     left, receipt, wait = tasks, 0, True
@@ -276,7 +280,6 @@ async def _asyncio(server: PrivateRedis, hands: Hands, clock: Clock, tasks: int)
         wait = wait or (bool(limit) and not raws)
     for end in hands.ends:
         loop.remove_reader(end)
-    await client.aclose()
 
 
 Arm = Callable[[PrivateRedis, Hands, Clock, int], None]
