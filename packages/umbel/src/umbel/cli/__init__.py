@@ -1,0 +1,1 @@
+"""The commands: ``umbel worker``, ``umbel dev``, ``umbel call`` and the rest."""

@@ -1,0 +1,190 @@
+"""``umbel doctor``: look at everything a first day goes wrong with, and say what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import click
+
+from umbel.app.app import App
+from umbel.cli.app_checks import (
+    check_app,
+    check_extras,
+    check_main_trap,
+    check_settings,
+    check_tasks,
+)
+from umbel.cli.findings import Finding, as_json, fail, failed, ok, show, warn
+from umbel.cli.invocation import common_options, invocation
+from umbel.config.urls import censored
+from umbel.errors import UmbelError
+from umbel.ports import Broker
+
+FAILED = 1
+_SLOW = 0.05
+_SKEW = 1.0
+"""Seconds of difference from the broker's clock that are told: eta and expires go by clocks."""
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A broker that knows what is unwise about the server it uses."""
+
+    def warnings(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A broker whose server has a clock of its own; Unix time in seconds."""
+
+    def server_time(self) -> float: ...
+
+
+@click.command()
+@click.option("-j", "--json", "json_wanted", is_flag=True, help="Print JSON.")
+@common_options
+def doctor(json_wanted: bool) -> int:
+    """Look for what is wrong, and say what to do. Exit code 1 when something fails.
+
+    Looks at Python and the platform, the app and its settings, the modules of its tasks, the
+    packages they need, the broker and the result backend, the clocks and the workers. It sends no
+    task.
+    """
+    served = invocation()
+    findings = check_python()
+    app: App | None = None
+    spec = served.text("app")
+    if spec is not None:
+        served.prepare()
+        app, found = check_app(spec)
+        findings += found
+    else:
+        app = served.load_app()
+        if served.app_object is None:
+            advice = "Say where your app is, and it is looked at too: umbel doctor -A tasks"
+            findings.append(warn("app", "-A is not given", advice))
+    if app is not None:
+        findings += check_program(app, bare=spec is None and served.app_object is None)
+    if json_wanted:
+        click.echo(as_json(findings))
+    else:
+        color = sys.stdout.isatty() and not served.no_color
+        show(findings, color=color, quiet=served.flag("quiet"))
+    return FAILED if failed(findings) else 0
+
+
+def check_program(app: App, *, bare: bool = False) -> list[Finding]:
+    """Run all checks that need an app. ``bare``: there is no program of the user's behind it."""
+    findings = check_settings(app)
+    if failed(findings):
+        return findings
+    if not bare:
+        findings += check_extras(app)
+        findings += (tasks := check_tasks(app))
+        if not failed(tasks):
+            findings += check_main_trap(app)
+    findings += check_broker(app)
+    findings += check_backend(app)
+    return findings
+
+
+def check_python() -> list[Finding]:
+    """Look at the interpreter and the platform."""
+    version = platform.python_version()
+    found = [
+        ok("python", f"{version} ({sys.executable})")
+        if sys.version_info < (3, 14)
+        else warn("python", f"{version}", "Umbel is tested on 3.11 to 3.13.")
+    ]
+    if hasattr(os, "fork"):
+        found.append(ok("platform", platform.platform()))
+    else:
+        advice = "Use -P threads, asyncio or solo; processes need a Unix system."
+        found.append(warn("platform", f"{platform.platform()} cannot fork", advice))
+    return found
+
+
+def check_broker(app: App) -> list[Finding]:
+    """Reach the broker, and ask what it knows of itself."""
+    url = app.settings.broker_url
+    shown = censored(url) if isinstance(url, str) else str(url)
+    try:
+        broker = app.broker
+        version, seconds = _timed(broker.ping)
+    except UmbelError as error:
+        return [fail("broker", f"{shown}: {error}", _reach_advice(shown))]
+    except ImportError as error:
+        return [fail("broker", f"{shown} needs a package: {error}", "pip install 'umbel[redis]'")]
+    found = [_reached("broker", shown, version, seconds)]
+    if isinstance(broker, Warns):
+        found += [
+            warn("broker", text, "See the reference page of this broker.")
+            for text in broker.warnings()
+        ]
+    return found + check_clock(broker) + check_workers(broker)
+
+
+def check_clock(broker: Broker) -> list[Finding]:
+    """Compare this machine's clock with the broker's, where that has one."""
+    if not isinstance(broker, TellsTime):
+        return []
+    before = time.time()
+    theirs = broker.server_time()
+    skew = theirs - (before + time.time()) / 2
+    if abs(skew) < _SKEW:
+        return [ok("clock", f"{abs(skew) * 1000:.0f} ms from the broker's")]
+    where = "behind" if skew > 0 else "ahead of"
+    return [
+        warn(
+            "clock",
+            f"this machine is {abs(skew):.1f} s {where} the broker",
+            "eta, countdown and expires go by the clocks: run NTP (chrony) on every machine.",
+        )
+    ]
+
+
+def check_workers(broker: Broker) -> list[Finding]:
+    """Look whether somebody would run a task."""
+    nodes = broker.presences()
+    if nodes:
+        return [ok("workers", ", ".join(sorted(one.name for one in nodes)))]
+    return [warn("workers", "none is alive on this broker", "Start one: umbel worker -A ...")]
+
+
+def check_backend(app: App) -> list[Finding]:
+    """Reach the result backend."""
+    url = app.settings.result_backend
+    if not url:
+        return []
+    shown = censored(url) if isinstance(url, str) else str(url)
+    try:
+        version, seconds = _timed(app.result_backend.ping)
+    except UmbelError as error:
+        return [fail("results", f"{shown}: {error}", _reach_advice(shown))]
+    return [_reached("results", shown, version, seconds)]
+
+
+def _timed(call: Callable[[], str]) -> tuple[str, float]:
+    """Call twice, since the first call connects; return the answer and the second's seconds."""
+    call()
+    begin = time.perf_counter()
+    answer = call()
+    return answer, time.perf_counter() - begin
+
+
+def _reached(subject: str, url: str, version: str, seconds: float) -> Finding:
+    text = f"{url} is {version}, answers in {seconds * 1000:.1f} ms"
+    if seconds < _SLOW:
+        return ok(subject, text)
+    return warn(subject, text, "That is slow: put it nearer, or send many tasks with send_many.")
+
+
+def _reach_advice(url: str) -> str:
+    if url.startswith("sqlite"):
+        return "The directory must exist, on a local disk, and this user must be able to write it."
+    return "Is the server running, are host, port and password right, and no firewall between?"
