@@ -6,10 +6,42 @@ the slot once (``bind``); everybody else asks ``current``. Nothing else may live
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from umbel.errors import ImproperlyConfigured
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class RunHandle(Protocol[R_co]):
+    """What sending gives back, as this floor knows it; in fact the app's AsyncResult."""
+
+    id: str
+
+    @property
+    def state(self) -> str:
+        """Where the run stands."""
+
+    def ready(self) -> bool:
+        """Tell whether the run is over."""
+
+    def successful(self) -> bool:
+        """Tell whether the run returned."""
+
+    def failed(self) -> bool:
+        """Tell whether the run raised."""
+
+    def get(self, timeout: float | None = None) -> R_co:
+        """Wait for the value."""
+
+    def forget(self) -> None:
+        """Delete what is stored."""
+
+    def revoke(self) -> None:
+        """See that it does not run."""
+
+    def __await__(self) -> Generator[Any, None, R_co]: ...
 
 
 class Host(Protocol):
@@ -21,6 +53,11 @@ class Host(Protocol):
 
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send a call by name and return its result handle."""
+
+    async def asend_task(
+        self, name: str, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
+        """Do the same without blocking the event loop."""
 
     def AsyncResult(self, id: str, **kwargs: Any) -> Any:  # noqa: A002, N802 - Celery's names
         """Make the handle of a run that this app sends or reads."""
