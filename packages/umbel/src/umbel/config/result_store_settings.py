@@ -1,4 +1,4 @@
-"""The settings of result stores that few programs use. Accepted, so that no program must drop them."""
+"""The settings of result stores that few programs use; accepted, so that none must drop them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The settings about everything, and about tasks: how they run, travel and find their queue.
 
-The first of the groups that ``settings.Settings`` is stacked from. A field is written once: its name,
-the type that is stored, Celery's default, and one sentence. ``celery_names`` holds the older names,
-``settings`` the defaults of the ``umbel`` profile, ``converting`` what is accepted for each type.
+The first of the groups that ``settings.Settings`` is stacked from. A field is written once: its
+name, the type that is stored, Celery's default, and one sentence, from which the reference is made.
+``celery_names`` holds the older names, ``settings`` the defaults of the ``umbel`` profile,
+``converting`` what is accepted for each type.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     """One URL, taken apart. User, password and path are percent-decoded.
 
     ``path`` is what follows the host, without its first slash; for schemes that name a file
-    (``sqlite``, ``redis+socket``, ``unix``, ``file``) it is the file: ``sqlite:///a.db`` is ``a.db``
-    and ``sqlite:////a.db`` is ``/a.db``. ``alternatives`` are the other URLs of a list.
+    (``sqlite``, ``redis+socket``, ``unix``, ``file``) it is the file: ``sqlite:///a.db`` names
+    ``a.db`` and ``sqlite:////a.db`` names ``/a.db``. ``alternatives`` are the other URLs of a list.
     """
 
     scheme: str
@@ -143,10 +143,8 @@ def _parse_one(text: str, what: str) -> StoreUrl:
 def _parse_file(text: str, scheme: str, rest: str, options: dict[str, str]) -> StoreUrl:
     credentials, at, path = rest.rpartition("@")
     user, colon, password = credentials.partition(":")
-    if scheme in {"redis+socket", "unix"}:
-        path = "/" + path.lstrip("/")
-    else:
-        path = path.removeprefix("/")
+    sockets = {"redis+socket", "unix"}
+    path = "/" + path.lstrip("/") if scheme in sockets else path.removeprefix("/")
     return StoreUrl(
         scheme=scheme,
         user=unquote(user) if at and user else None,
