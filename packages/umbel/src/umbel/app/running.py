@@ -148,7 +148,7 @@ def _judge(task: Task[..., Any], request: Context, error: BaseException) -> Outc
         case Retry():
             return _retried(error)
         case Ignore():
-            return Ignored()
+            return Ignored(getattr(error, "outgoing", None))
         case Reject():
             return Rejected(error, traceback_text(error), bool(error.requeue))
         case asyncio.CancelledError():

@@ -55,7 +55,12 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """Acknowledge, leave the stored state as it is."""
+    """Acknowledge, leave the stored state as it is.
+
+    ``message``: what takes the task's place (``Task.replace``), an ``Outgoing``, or None.
+    """
+
+    message: Any = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from umbel.app.logs import LogPlan
 from umbel.model.queues import Queue
 
 
@@ -41,7 +42,10 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tasks: Mapping[str, TaskTraits]
     pool: str
     concurrency: int
+    """Slots in all."""
     processes: int
+    slots: int
+    """Slots in each executor process."""
     lookahead: float
     """Seconds of measured work that may wait at one slot."""
     lookahead_cap: int
@@ -60,11 +64,10 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     result_expires: float | None
     failure_expires: float | None
     timezone: str
-    enable_remote_control: bool
     task_events: bool
     banner: str
+    log: LogPlan
     purge: bool = False
-    loglevel: str | None = None
     warnings: tuple[str, ...] = ()
 
 

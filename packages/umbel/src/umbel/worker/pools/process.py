@@ -86,24 +86,25 @@ class ProcessPool(Pool):
             self._add_seat()
 
     def capacity(self) -> int:
-        depth = self._depth()
-        return sum(depth for seat in self._seats.values() if seat.takes)
+        return sum(depth for _, depth in self._depths())
 
     def room(self) -> int:
-        depth = self._depth()
-        return sum(max(0, depth - len(seat.held)) for seat in self._seats.values() if seat.takes)
+        return sum(max(0, depth - len(seat.held)) for seat, depth in self._depths())
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
         now = self._clock.monotonic()
         for seat, share in self._deal(assignments):
             for assignment in share:
                 self._where[assignment.id] = seat
+            idle = not seat.held
             try:
                 seat.give(share, now)
             except OSError:
                 self._died(seat)
             else:
                 self._watch_writes(seat)
+                if idle:
+                    self._note_begun(seat)
 
     def poll(self, timeout: float) -> Sequence[PoolEvent]:
         if not self._events:
@@ -165,9 +166,21 @@ class ProcessPool(Pool):
         """Return the process ids of the executors that are up."""
         return [seat.pid for seat in self._seats.values() if seat.pid is not None]
 
-    def _depth(self) -> int:
-        """Assignments one seat may hold: its slots, and the look-ahead behind each of them."""
-        return self._slots + (self._pace.depth(self._lookahead, self._cap) - 1) * self._slots
+    def _depths(self) -> list[tuple[Seat, int]]:
+        """Every seat that takes work, and how many assignments it may hold now."""
+        depth = self._slots * self._pace.depth(self._lookahead, self._cap)
+        now = self._clock.monotonic()
+        return [
+            (seat, seat.depth(depth, now, RECALL_AFTER))
+            for seat in self._seats.values()
+            if seat.takes
+        ]
+
+    def _note_begun(self, seat: Seat) -> None:
+        """An executor of one slot works in order, so what begins is known without its word."""
+        begun = seat.begun_with_limit()
+        if begun is not None:
+            self._events.append(Began(begun, None))
 
     def _add_seat(self) -> None:
         self._next_seat += 1
@@ -185,20 +198,21 @@ class ProcessPool(Pool):
         self, assignments: Sequence[Assignment]
     ) -> Iterator[tuple[Seat, Sequence[Assignment]]]:
         """Share a batch out so that every seat holds about as much, in the order claimed."""
-        seats = sorted((s for s in self._seats.values() if s.takes), key=lambda s: len(s.held))
-        if len(assignments) == 1 or len(seats) == 1:
-            yield seats[0], assignments
+        rooms = [(seat, depth) for seat, depth in self._depths() if depth > len(seat.held)]
+        rooms.sort(key=lambda each: len(each[0].held))
+        if len(assignments) == 1 or len(rooms) == 1:
+            yield rooms[0][0], assignments
             return
-        shares: dict[int, list[Assignment]] = {seat.number: [] for seat in seats}
-        level = len(seats[0].held)
-        at = 0
+        shares: dict[int, list[Assignment]] = {seat.number: [] for seat, _ in rooms}
+        level, at = len(rooms[0][0].held), 0
         while at < len(assignments):
-            for seat in seats:
-                if at < len(assignments) and len(seat.held) + len(shares[seat.number]) <= level:
-                    shares[seat.number].append(assignments[at])
+            for seat, depth in rooms:
+                share = shares[seat.number]
+                if at < len(assignments) and len(seat.held) + len(share) <= min(level, depth - 1):
+                    share.append(assignments[at])
                     at += 1
             level += 1
-        for seat in seats:
+        for seat, _ in rooms:
             if shares[seat.number]:
                 yield seat, shares[seat.number]
 
@@ -248,6 +262,7 @@ class ProcessPool(Pool):
                 self._where.pop(word.id, None)
                 self._pace.note(word.seconds)
                 self._events.append(word)
+                self._note_begun(seat)
             elif isinstance(word, Began):
                 self._events.append(word)
             elif isinstance(word, Returned):
@@ -314,7 +329,12 @@ class ProcessPool(Pool):
             if seat.state is SeatState.DEAD:
                 if seat.status is not None or now - seat.died_at > STATUS_PATIENCE:
                     self._bury(seat)
-            elif seat.overdue(now, RECALL_AFTER):
+            elif (
+                seat.takes
+                and len(seat.held) > seat.slots
+                and not seat.recalled
+                and seat.stuck(now, RECALL_AFTER)
+            ):
                 seat.recalled = True
                 self._order(seat, Recall())
 

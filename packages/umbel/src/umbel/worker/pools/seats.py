@@ -35,12 +35,12 @@ class Seat:
         self.state = SeatState.STARTING
         self.reader: FrameReader[Word] = FrameReader(Word)
         self.writer = FrameWriter(sock)
-        self.held: dict[int, None] = {}
-        """Assignment ids in the order given; a dict for its order and its quick removal."""
+        self.held: dict[int, bool] = {}
+        """Assignment ids in the order given, and whether each has a time limit."""
         self.moved: float = 0.0
         """Monotonic seconds of the last sign that it works: given the first, or reported."""
         self.recalled = False
-        """It was asked to return what it has not begun, and has not been given more since."""
+        """It was asked to return what it has not begun, and has finished nothing since."""
         self.status: int | None = None
         self.died_at: float = 0.0
 
@@ -52,9 +52,8 @@ class Seat:
         """Send these. Raises OSError when the executor is gone."""
         if not self.held:
             self.moved = now
-        self.recalled = False
-        for assignment in assignments:
-            self.held[assignment.id] = None
+        for each in assignments:
+            self.held[each.id] = each.soft_limit is not None or each.hard_limit is not None
         self.send(assignments)
 
     def send(self, orders: Sequence[Order]) -> None:
@@ -65,15 +64,23 @@ class Seat:
         """Note that one assignment ended."""
         self.held.pop(report.id, None)
         self.moved = now
+        self.recalled = False
 
-    def overdue(self, now: float, patience: float) -> bool:
-        """True when work waits behind a task that has run for longer than ``patience``."""
-        return (
-            not self.recalled
-            and self.state is SeatState.READY
-            and len(self.held) > self.slots
-            and now - self.moved > patience
-        )
+    def begun_with_limit(self) -> int | None:
+        """The assignment that runs now, where there is one slot and it has a time limit."""
+        if self.slots != 1:
+            return None
+        for assignment_id, limited in self.held.items():
+            return assignment_id if limited else None
+        return None
+
+    def stuck(self, now: float, patience: float) -> bool:
+        """True when every slot has been busy with the same tasks for longer than ``patience``."""
+        return len(self.held) >= self.slots and now - self.moved > patience
+
+    def depth(self, depth: int, now: float, patience: float) -> int:
+        """How many assignments it may hold: no look-ahead behind a task that takes long."""
+        return self.slots if self.recalled or self.stuck(now, patience) else depth
 
 
 class Pace(msgspec.Struct):

@@ -1,0 +1,73 @@
+"""The body of an executor process: from the fork to the last report.
+
+Called by ``template`` in the child. It opens no connection by itself: what it has to say goes to
+the supervisor over its socket; what user code sends or stores goes over connections that the app
+opens when they are first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+
+from umbel.app import logs, signals
+from umbel.model.assignment import Ready
+from umbel.worker.channel import Channel, SupervisorGone
+from umbel.worker.execution import Execution
+from umbel.worker.lineage import die_with_parent
+from umbel.worker.loading import Loaded
+from umbel.worker.plan import WorkerPlan
+from umbel.worker.retirement import Retirement
+from umbel.worker.slots.aio import CoroutineSlots
+from umbel.worker.slots.green import GreenSlots
+from umbel.worker.slots.single import SingleSlot
+from umbel.worker.slots.threaded import ThreadSlots
+
+
+def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
+    """Serve assignments until told to stop; return the exit code."""
+    die_with_parent()
+    random.seed()
+    plan, app = loaded.plan, loaded.app
+    logs.rename_process(loaded.log_plan, f"{_KINDS.get(plan.pool, 'Executor')}-{index}", index)
+    if loaded.green is not None:
+        loaded.green.after_fork()
+    channel = Channel(socket.socket(fileno=descriptor))
+    execution = Execution(app, node=plan.node, pid=os.getpid())
+    if signals.worker_process_init.receivers:
+        signals.worker_process_init.send(sender=None)
+    channel.send(Ready(os.getpid()))
+    try:
+        _slots(loaded, plan, channel, execution).serve()
+    except SupervisorGone:
+        pass  # nobody settles any more; the claims are rescued when their lease ends
+    if signals.worker_process_shutdown.receivers:
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+    return 0
+
+
+_KINDS = {
+    "prefork": "ForkPoolWorker",
+    "threads": "ThreadPoolWorker",
+    "asyncio": "AsyncPoolWorker",
+    "gevent": "GreenPoolWorker",
+    "eventlet": "GreenPoolWorker",
+}
+
+
+def _slots(
+    loaded: Loaded, plan: WorkerPlan, channel: Channel, execution: Execution
+) -> SingleSlot | ThreadSlots | CoroutineSlots | GreenSlots:
+    retirement = Retirement(plan.max_tasks_per_child, plan.max_memory_per_child)
+    slots = plan.slots
+    match plan.pool:
+        case "prefork":
+            return SingleSlot(channel, execution, retirement)
+        case "threads":
+            return ThreadSlots(channel, execution, retirement, slots)
+        case "asyncio":
+            return CoroutineSlots(channel, execution, retirement, slots)
+        case _:
+            assert loaded.green is not None
+            return GreenSlots(channel, execution, retirement, slots, loaded.green)

@@ -1,0 +1,412 @@
+"""The thread that owns the consumer: claim, peek, admit, settle, renew.
+
+The supervisor's main thread never waits for the network; it posts what became of its claims here
+and takes new ones from here. Owned by this thread: the consumer, the leases, what was revoked.
+Shared under one lock: what waits to be settled, what was admitted, and the credit.
+
+Credit: the main thread says how many more assignments it can take (``free``). Claims that wait
+for it in ``_admitted`` are taken off, so the two threads never claim one slot twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from umbel.clock import Clock
+from umbel.errors import OperationalError, WireError
+from umbel.model.delivery import Ack, Delivery, Effects, Receipt, Settlement
+from umbel.model.presence import Presence
+from umbel.model.queues import Outgoing
+from umbel.model.revocation import Revocation
+from umbel.ports import Broker, Consumer, Publisher, ResultBackend
+from umbel.wire import envelope
+from umbel.wire.envelope import Peek
+from umbel.worker.admission import Rest, Run, SetAside, admit
+from umbel.worker.endings import Endings
+from umbel.worker.plan import WorkerPlan
+
+logger = logging.getLogger("umbel.worker")
+
+BACKOFF_FIRST = 0.1
+BACKOFF_MOST = 5.0
+PUBLISH_TIMEOUT = 5.0
+REVOKED_KEPT = 100_000
+"""Revoked ids kept in memory at most; the store keeps them all, oldest first to go here."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A claim that may run now. ``acked``: acknowledged already (early)."""
+
+    delivery: Delivery
+    peek: Peek
+    run: Run
+    acked: bool
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the main thread takes from here in one go."""
+
+    admitted: tuple[Admitted, ...]
+    escaped: tuple[Receipt, ...]
+    """Claims that turned out to be no longer ours."""
+    terminate: tuple[Revocation, ...]
+
+
+class Intake:
+    """Claims for the supervisor and settles for it. ``start`` runs it on a thread of its own."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        backend: ResultBackend | None,
+        plan: WorkerPlan,
+        presence: Presence,
+        *,
+        clock: Clock,
+        notify: Callable[[], None],
+    ) -> None:
+        self._broker = broker
+        self._backend = backend
+        self._plan = plan
+        self._presence = presence
+        self._clock = clock
+        self._notify = notify
+        self._endings = Endings(plan)
+        self._thread = threading.Thread(target=self._run, name="umbel-intake", daemon=True)
+
+        self._lock = threading.Lock()
+        self._bell = threading.Condition(self._lock)
+        self._settlements: list[Settlement] = []
+        self._loose: list[Effects] = []
+        self._admitted: list[Admitted] = []
+        self._escaped: list[Receipt] = []
+        self._terminate: list[Revocation] = []
+        self._free = 0
+        self._active = 0
+        self._processed: dict[str, int] = {}
+        self._waiting = False
+        self._stopping = False
+        self._consumer: Consumer | None = None
+
+        # The rest belongs to the intake thread alone.
+        self._publisher: Publisher | None = None
+        self._held: set[Receipt] = set()
+        self._uncertain: set[Receipt] = set()
+        self._revoked: dict[str, Revocation] = {}
+        self._renew_at = 0.0
+        self.connected = threading.Event()
+        self.failure: BaseException | None = None
+        """What ended the thread, if not a stop; the supervisor then ends the worker."""
+
+    # --- for the main thread ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._thread.start()
+
+    def post(
+        self,
+        settlements: Sequence[Settlement],
+        loose: Sequence[Effects],
+        *,
+        free: int,
+        active: int,
+        processed: dict[str, int],
+    ) -> None:
+        """Hand over what ended, and say how many assignments more can be taken."""
+        with self._lock:
+            self._settlements.extend(settlements)
+            self._loose.extend(loose)
+            grown = free > self._free
+            self._free = free
+            self._active = active
+            self._processed = processed
+            if self._waiting and (settlements or loose or grown):
+                self._wake()
+
+    def take(self) -> Taken:
+        """Return what came in since the last call."""
+        with self._lock:
+            taken = Taken(tuple(self._admitted), tuple(self._escaped), tuple(self._terminate))
+            self._free -= len(self._admitted)
+            self._admitted.clear()
+            self._escaped.clear()
+            self._terminate.clear()
+            return taken
+
+    def stop(self, timeout: float) -> bool:
+        """Settle what is posted, return every claim left, and end. False when it takes longer."""
+        with self._lock:
+            self._stopping = True
+            self._free = 0
+            self._wake()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _wake(self) -> None:
+        if self._consumer is not None:
+            self._consumer.wake()
+        self._bell.notify_all()
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        delay = BACKOFF_FIRST
+        try:
+            while True:
+                try:
+                    self._connect()
+                    delay = BACKOFF_FIRST
+                    if self._serve():
+                        return
+                except OperationalError as error:
+                    self.connected.clear()
+                    if self._pause(error, delay):
+                        return
+                    delay = min(BACKOFF_MOST, delay * 2)
+        except BaseException as error:  # told to the supervisor, which ends the worker
+            logger.critical("The intake thread ended: %r", error, exc_info=True)
+            self.failure = error
+        finally:
+            self._notify()
+
+    def _connect(self) -> None:
+        """Open a consumer, or bring the present one up to date after a lost connection."""
+        if self._consumer is None:
+            self._broker.declare(self._plan.queues)
+            consumer = self._broker.open_consumer(
+                self._plan.queues,
+                presence=self._presence,
+                lease=self._plan.lease,
+                results=self._backend,
+            )
+            with self._lock:
+                self._consumer = consumer
+        self._renew()
+        if not self.connected.is_set():
+            logger.info("Connected to %s", self._broker.ping())
+            self.connected.set()
+            self._notify()
+
+    def _pause(self, error: OperationalError, delay: float) -> bool:
+        """Wait before trying again. True when it is time to end instead."""
+        logger.error("%s Trying again in %.1f s.", _sentence(error), delay)
+        with self._lock:
+            if not self._stopping:
+                self._bell.wait(delay)
+            return self._stopping
+
+    def _serve(self) -> bool:
+        """Claim and settle until stopped (True). Raises OperationalError."""
+        while True:
+            with self._lock:
+                settlements, self._settlements = self._settlements, []
+                loose, self._loose = self._loose, []
+                credit = max(0, self._free - len(self._admitted))
+                stopping = self._stopping
+                self._waiting = not settlements and not loose and not stopping
+            if self._clock.monotonic() >= self._renew_at:
+                self._keep_on_failure(settlements, loose, self._renew)
+            self._step(settlements, loose, credit)
+            if stopping and not settlements and not loose:
+                self._close()
+                return True
+
+    def _step(self, settlements: list[Settlement], loose: list[Effects], credit: int) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        if loose:
+            self._keep_on_failure(settlements, loose, lambda: self._perform(loose))
+        if settlements:
+            deliveries = self._exchange(settlements, credit)
+        elif loose or self._stopping:
+            deliveries = ()
+        else:
+            timeout = max(0.0, self._renew_at - self._clock.monotonic())
+            deliveries = consumer.receive(credit, timeout)
+        with self._lock:
+            self._waiting = False
+        if deliveries:
+            self._admit(deliveries)
+        self._hear_revocations()
+
+    def _exchange(self, settlements: list[Settlement], credit: int) -> Sequence[Delivery]:
+        assert self._consumer is not None
+        try:
+            exchange = self._consumer.exchange(settlements, credit)
+        except OperationalError:
+            # It may have happened, the answer being lost. The same settlements go again: what is
+            # refused then was performed, or escaped during the outage; either way it is not ours.
+            self._uncertain.update(s.receipt for s in settlements)
+            with self._lock:
+                self._settlements[:0] = settlements
+            raise
+        lost = set(exchange.lost)
+        for settlement in settlements:
+            if settlement.verdict is not None:
+                self._held.discard(settlement.receipt)
+        if lost:
+            self._note_escaped(lost - self._uncertain)
+        self._uncertain.clear()
+        return exchange.deliveries
+
+    def _keep_on_failure(
+        self,
+        settlements: list[Settlement],
+        loose: list[Effects],
+        action: Callable[[], None],
+    ) -> None:
+        """Do something; if the connection is lost over it, put back what was taken to be done."""
+        try:
+            action()
+        except OperationalError:
+            with self._lock:
+                self._settlements[:0] = settlements
+                self._loose[:0] = loose
+            raise
+
+    def _note_escaped(self, receipts: set[Receipt]) -> None:
+        self._held -= receipts
+        if receipts:
+            with self._lock:
+                self._escaped.extend(receipts)
+            self._notify()
+
+    # --- leases -----------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        assert self._consumer is not None
+        with self._lock:
+            presence = msgspec.structs.replace(
+                self._presence, active=self._active, processed=dict(self._processed)
+            )
+        lost = self._consumer.extend(tuple(self._held), presence)
+        self._renew_at = self._clock.monotonic() + self._plan.renewal
+        if lost:
+            self._note_escaped(set(lost) - self._uncertain)
+
+    def _close(self) -> None:
+        if self._publisher is not None:
+            self._publisher.close()
+        assert self._consumer is not None
+        self._consumer.close()
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    def _admit(self, deliveries: Sequence[Delivery]) -> None:
+        now = self._clock.now()
+        admitted: list[Admitted] = []
+        ended: list[Settlement] = []
+        acks: list[Settlement] = []
+        chatty = logger.isEnabledFor(logging.INFO)
+        for delivery in deliveries:
+            self._held.add(delivery.receipt)
+            try:
+                peek = envelope.peek(delivery.raw)
+            except WireError as error:
+                logger.error(
+                    "A message in queue %s cannot be read and is set aside: %s",
+                    delivery.queue,
+                    error,
+                )
+                ended.append(self._endings.undecodable(delivery, error))
+                continue
+            decision = admit(
+                peek, count=delivery.count, now=now, plan=self._plan, revoked=self._revoked
+            )
+            if not isinstance(decision, Run):
+                _log_decision(peek, decision)
+                ended.append(self._endings.decided(delivery, peek, decision, now))
+                continue
+            if chatty:
+                logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id)
+            early = decision.traits.early_ack
+            if early:
+                acks.append(Settlement(delivery.receipt, Ack()))
+            admitted.append(Admitted(delivery, peek, decision, early))
+        if acks:
+            admitted = self._acknowledge(admitted, acks)
+        with self._lock:
+            self._admitted.extend(admitted)
+            self._settlements.extend(ended)
+        self._notify()
+
+    def _acknowledge(self, admitted: list[Admitted], acks: list[Settlement]) -> list[Admitted]:
+        """Acknowledge the early ones before they run; what was no longer ours is not run.
+
+        If the connection is lost over it nobody knows whether they were acknowledged. They are
+        not run: those that were not return to their queue by the next renewal, the others are
+        lost, which is what ``at most once`` allows and ``acks_late`` prevents.
+        """
+        assert self._consumer is not None
+        self._held.difference_update(ack.receipt for ack in acks)
+        try:
+            lost = set(self._consumer.exchange(acks, 0).lost)
+        except OperationalError:
+            logger.warning(
+                "%d tasks with early acknowledgement were claimed while the connection broke;"
+                " they may be lost",
+                len(acks),
+            )
+            early = {ack.receipt for ack in acks}
+            with self._lock:
+                self._admitted.extend(a for a in admitted if a.delivery.receipt not in early)
+            raise
+        return [each for each in admitted if each.delivery.receipt not in lost]
+
+    def _hear_revocations(self) -> None:
+        assert self._consumer is not None
+        news = self._consumer.revocations()
+        if not news:
+            return
+        for revocation in news:
+            self._revoked[revocation.task_id] = revocation
+        while len(self._revoked) > REVOKED_KEPT:
+            del self._revoked[next(iter(self._revoked))]
+        with self._lock:
+            self._terminate.extend(news)
+        self._notify()
+
+    # --- effects without a claim (early acknowledgement) ------------------------------------------
+
+    def _perform(self, loose: list[Effects]) -> None:
+        records = [record for effects in loose for record in effects.records]
+        outgoing: list[Outgoing] = [each for effects in loose for each in effects.outgoing]
+        if outgoing:
+            if self._publisher is None:
+                self._publisher = self._broker.open_publisher()
+            self._publisher.publish(outgoing, timeout=PUBLISH_TIMEOUT)
+        if records and self._backend is not None:
+            self._backend.store(records)
+
+
+def _sentence(error: OperationalError) -> str:
+    text = str(error).rstrip()
+    return text if text.endswith(".") else f"{text}."
+
+
+def _log_decision(peek: Peek, decision: object) -> None:
+    name = peek.shadow or peek.task
+    match decision:
+        case Rest(why=why):
+            level = logging.WARNING if "registered" in why else logging.DEBUG
+            logger.log(level, "Task %s[%s] waits: %s", name, peek.id, why)
+        case SetAside(why=why):
+            logger.error("Task %s[%s] is set aside: %s", name, peek.id, why)
+        case _:
+            why = getattr(decision, "why", "")
+            logger.log(
+                logging.ERROR if "registered" in why else logging.INFO,
+                "Discarding task %s[%s]: %s",
+                name,
+                peek.id,
+                why,
+            )

@@ -1,0 +1,283 @@
+"""From the options to an imported app and the plan of its worker.
+
+Runs where user code may run: in the template, or, for the ``solo`` pool, in the worker itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from umbel.app import logs, signals
+from umbel.app.banner import delivery_promise, worker_banner
+from umbel.app.finding import find_app
+from umbel.config.settings import Settings
+from umbel.config.urls import censored
+from umbel.errors import ImproperlyConfigured
+from umbel.model.queues import Queue
+from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
+from umbel.worker.options import POOLS, WorkerOptions
+from umbel.worker.plan import TaskTraits, WorkerPlan
+
+if TYPE_CHECKING:
+    from umbel.app.app import App
+    from umbel.app.task import Task
+
+logger = logging.getLogger("umbel.worker")
+
+COROUTINES = 100
+"""Slots of the ``asyncio`` pool when nobody says: they cost next to nothing."""
+_GREEN = ("gevent", "eventlet")
+
+
+class Loaded(msgspec.Struct):
+    """An imported app and the plan of its worker. Lives where user code may run."""
+
+    app: Any
+    plan: WorkerPlan
+    green: GeventLibrary | EventletLibrary | None
+
+    @property
+    def log_plan(self) -> logs.LogPlan:
+        return self.plan.log
+
+    def warn(self, text: str) -> None:
+        """Have the supervisor log this when it starts."""
+        self.plan = msgspec.structs.replace(self.plan, warnings=(*self.plan.warnings, text))
+
+
+def load(options: WorkerOptions) -> Loaded:
+    """Import the app and make the plan.
+
+    Raises ImproperlyConfigured for everything that is wrong with the options, the settings or the
+    app, and whatever the user's modules raise.
+    """
+    if options.workdir:
+        os.chdir(options.workdir)
+    # Patching must come before the first import of user code, so before anybody can know what the
+    # settings say: only the command line can choose a green pool.
+    green = green_library(options.pool) if options.pool in _GREEN else None
+    if green is not None:
+        green.patch()
+    app = _app(options)
+    _apply(app, options)
+    settings: Settings = app.settings
+    pool = _pool(options, settings)
+    node = logs.expand_node_format(
+        options.hostname or "celery@%h", f"celery@{socket.gethostname()}"
+    )
+    if "@" not in node:
+        node = f"{node}@{socket.gethostname()}"
+    log = logs.log_plan(
+        settings,
+        node=node,
+        loglevel=options.loglevel,
+        logfile=options.logfile,
+        no_color=options.no_color,
+    )
+    logs.setup_logging(log)
+    if signals.celeryd_init.receivers:
+        signals.celeryd_init.send(sender=node, instance=None, conf=app.conf, options=options)
+    app.import_modules()
+    app.finalize()
+    logs.redirect_standard_streams(log)
+    if signals.worker_init.receivers:
+        signals.worker_init.send(sender=None)
+    return Loaded(app, make_plan(app, options, pool=pool, node=node, log=log), green)
+
+
+def _node(hostname: str | None) -> str:
+    host = socket.gethostname()
+    node = logs.expand_node_format(hostname or "celery@%h", f"celery@{host}")
+    return node if "@" in node else f"{node}@{host}"
+
+
+def _app(options: WorkerOptions) -> App:
+    if options.app_object is not None:
+        app: App = options.app_object
+        return app
+    if options.app is None:
+        raise ImproperlyConfigured("no app was named: give -A with the module that holds it")
+    return find_app(options.app)
+
+
+def _apply(app: App, options: WorkerOptions) -> None:
+    """Give the app the settings that came with the command line; they win over its own."""
+    given: dict[str, Any] = {
+        "broker_url": options.broker,
+        "result_backend": options.result_backend,
+        "worker_concurrency": options.concurrency,
+        "worker_processes": options.processes,
+        "worker_prefetch_multiplier": options.prefetch_multiplier,
+        "task_time_limit": options.time_limit,
+        "task_soft_time_limit": options.soft_time_limit,
+        "worker_max_tasks_per_child": options.max_tasks_per_child,
+        "worker_max_memory_per_child": options.max_memory_per_child,
+        "worker_shutdown_timeout": options.shutdown_timeout,
+        "worker_send_task_events": options.task_events,
+    }
+    app.conf.update({name: value for name, value in given.items() if value is not None})
+    if options.include:
+        app.conf.update(include=(*app.settings.include, *options.include))
+    if options.overrides:
+        app.conf.set_from_command_line(options.overrides, "worker")
+
+
+def _pool(options: WorkerOptions, settings: Settings) -> str:
+    pool = options.pool or settings.worker_pool
+    if pool == "processes":
+        return "prefork"
+    if pool not in POOLS:
+        known = ", ".join(POOLS)
+        raise ImproperlyConfigured(f"there is no pool {pool!r}; the pools are {known}")
+    if pool in _GREEN and options.pool is None:
+        raise ImproperlyConfigured(
+            f"the setting worker_pool asks for {pool!r}, which must patch the standard library"
+            f" before anything is imported: give -P {pool} on the command line instead"
+        )
+    return pool
+
+
+def make_plan(
+    app: App, options: WorkerOptions, *, pool: str, node: str, log: logs.LogPlan
+) -> WorkerPlan:
+    """Return everything the supervisor works by. Raises ImproperlyConfigured."""
+    settings: Settings = app.settings
+    processes, slots = _size(settings, pool)
+    queues = _queues(app, options)
+    tasks = {name: _traits(task) for name, task in app.tasks.items()}
+    backend_url = settings.result_backend if app.has_result_backend else None
+    umbel = settings.profile == "umbel"
+    plan = WorkerPlan(
+        app_name=app.main or "default",
+        profile=settings.profile,
+        node=node,
+        broker_url=settings.broker_read_url or settings.broker_url,
+        broker_options=_plain(settings.broker_transport_options),
+        backend_url=backend_url,
+        backend_options=_plain(settings.result_backend_transport_options),
+        queues=queues,
+        tasks=tasks,
+        pool=pool,
+        concurrency=processes * slots,
+        processes=processes,
+        slots=slots,
+        lookahead=settings.worker_lookahead,
+        lookahead_cap=_lookahead_cap(settings),
+        lease=settings.worker_lease,
+        renewal=settings.worker_lease_renewal,
+        max_deliveries=settings.task_max_deliveries,
+        unknown_parks=umbel,
+        hard_limit=settings.task_time_limit,
+        soft_limit=settings.task_soft_time_limit,
+        max_tasks_per_child=settings.worker_max_tasks_per_child,
+        max_memory_per_child=settings.worker_max_memory_per_child,
+        shutdown_timeout=settings.worker_shutdown_timeout,
+        result_serializer=settings.result_serializer,
+        result_expires=settings.result_expires,
+        failure_expires=settings.result_failure_expires,
+        timezone=str(app.timezone),
+        task_events=settings.worker_send_task_events,
+        banner="",
+        purge=options.purge,
+        log=log,
+    )
+    return msgspec.structs.replace(plan, banner=_banner(plan, datetime.now(app.timezone)))
+
+
+def _lookahead_cap(settings: Settings) -> int:
+    if settings.worker_disable_prefetch:
+        return 1
+    # Celery's 0 means no cap; the measured time bounds it all the same.
+    return settings.worker_prefetch_multiplier or 1024
+
+
+def _size(settings: Settings, pool: str) -> tuple[int, int]:
+    """Processes, and slots in each."""
+    wanted = settings.worker_concurrency
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted in (None, 0, "auto", "0"):
+        slots = COROUTINES if pool == "asyncio" else cpus
+    else:
+        assert wanted is not None
+        slots = int(wanted)
+    if pool == "solo":
+        return 1, 1
+    if pool == "prefork":
+        return slots, 1
+    return settings.worker_processes or 1, slots
+
+
+def _queues(app: App, options: WorkerOptions) -> tuple[Queue, ...]:
+    router = app.router
+    if options.queues:
+        chosen = [router.named(name) for name in options.queues]
+    else:
+        chosen = [q for q in router.queues.values() if q.name not in options.exclude_queues]
+    if not chosen:
+        raise ImproperlyConfigured(
+            f"no queue is left to consume: -X leaves out {', '.join(options.exclude_queues)}"
+        )
+    return tuple(chosen)
+
+
+def _traits(task: Task[..., Any]) -> TaskTraits:
+    both = task.acks_on_failure_or_timeout
+    ack_timeout = task.acks_on_timeout if task.acks_on_timeout is not None else both
+    ack_failure = task.acks_on_failure if task.acks_on_failure is not None else both
+    return TaskTraits(
+        early_ack=not task.acks_late,
+        ack_failure=ack_failure is not False,
+        ack_timeout=ack_timeout is not False,
+        requeue_lost=bool(task.reject_on_worker_lost),
+        ignore_result=bool(task.ignore_result),
+        store_errors=bool(task.store_errors_even_if_ignored),
+        hard_limit=task.time_limit,
+        soft_limit=task.soft_time_limit,
+    )
+
+
+def _banner(plan: WorkerPlan, now: datetime) -> str:
+    promises = {
+        name: delivery_promise(
+            early_ack=traits.early_ack,
+            requeue_lost=traits.requeue_lost,
+            max_deliveries=plan.max_deliveries,
+        )
+        for name, traits in sorted(plan.tasks.items())
+        if not name.startswith("celery.")
+    }
+    return worker_banner(
+        node=plan.node,
+        app=plan.app_name,
+        transport=censored(plan.broker_url),
+        results=censored(plan.backend_url) if plan.backend_url else None,
+        concurrency=plan.processes if plan.pool == "prefork" else plan.slots,
+        pool=plan.pool,
+        queues=plan.queues,
+        tasks=promises,
+        processes=plan.processes,
+        task_events=plan.task_events,
+        profile=plan.profile,
+        now=now,
+    )
+
+
+def _plain(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options that can cross to the supervisor; refuse the others by name."""
+    plain = dict(options or {})
+    for name, value in plain.items():
+        try:
+            msgspec.msgpack.encode(value)
+        except (TypeError, OverflowError) as error:
+            raise ImproperlyConfigured(
+                f"the transport option {name!r} has a value of type {type(value).__name__}; the"
+                " worker's supervisor needs numbers, texts, lists or mappings of these"
+            ) from error
+    return plain

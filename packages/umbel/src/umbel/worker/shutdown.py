@@ -1,0 +1,48 @@
+"""How far a shutdown has come. Pure: signals and seconds in, the next phase out."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Phase(IntEnum):
+    """The phases, in order; a worker never goes back."""
+
+    WORKING = 0
+    WARM = 1  # claims nothing, returns what was not begun, lets tasks finish
+    COLD = 2  # ends the executors; what they ran goes back to its queue
+    OVER = 3
+
+
+class Shutdown(msgspec.Struct):
+    """The phase, and since when. ``timeout``: seconds a warm shutdown may last; None for ever."""
+
+    timeout: float | None
+    phase: Phase = Phase.WORKING
+    began: float = 0.0
+
+    def ask(self, *, cold: bool, now: float) -> bool:
+        """Ask to stop; asked twice means at once. True when the phase changed."""
+        wanted = Phase.COLD if cold or self.phase is not Phase.WORKING else Phase.WARM
+        if wanted <= self.phase:
+            return False
+        if self.phase is Phase.WORKING:
+            self.began = now
+        self.phase = wanted
+        return True
+
+    def expired(self, now: float) -> bool:
+        """True when a warm shutdown has lasted long enough."""
+        return (
+            self.phase is Phase.WARM
+            and self.timeout is not None
+            and now - self.began >= self.timeout
+        )
+
+    def left(self, now: float) -> float | None:
+        """Seconds until a warm shutdown turns cold; None when it never does."""
+        if self.phase is not Phase.WARM or self.timeout is None:
+            return None
+        return max(0.0, self.timeout - (now - self.began))

@@ -1,0 +1,158 @@
+"""Many slots as coroutines of one event loop (``asyncio``).
+
+Coroutine tasks run side by side on the loop; plain functions run on threads beside it, at most as
+many as there are slots, so they never block the coroutines. uvloop is used where it is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+from umbel.errors import SoftTimeLimitExceeded
+from umbel.model.assignment import (
+    Assignment,
+    Began,
+    Cancel,
+    Leaving,
+    Order,
+    Recall,
+    Report,
+    Returned,
+)
+from umbel.worker.channel import Channel, SupervisorGone
+from umbel.worker.execution import Execution, Prepared
+from umbel.worker.frames import read_some
+from umbel.worker.retirement import Retirement
+
+
+class CoroutineSlots:
+    """N coroutines at most, on the main thread's event loop."""
+
+    def __init__(
+        self, channel: Channel, execution: Execution, retirement: Retirement, slots: int
+    ) -> None:
+        self._channel = channel
+        self._execution = execution
+        self._retirement = retirement
+        self._slots = slots
+        self._backlog: deque[Assignment] = deque()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="umbel-slot")
+        self._retiring: str | None = None
+        self._stopping = False
+        self._gone = False
+
+    def serve(self) -> None:
+        """Work until told to stop or time to retire. Raises SupervisorGone."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve())
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._gone:
+            raise SupervisorGone
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._channel.sock.setblocking(False)
+        loop.add_reader(self._channel.sock, self._readable)
+        try:
+            await self._ended.wait()
+        finally:
+            loop.remove_reader(self._channel.sock)
+            self._channel.sock.setblocking(True)
+
+    def _readable(self) -> None:
+        try:
+            orders = self._channel.parse(read_some(self._channel.sock))
+        except SupervisorGone:
+            self._gone = True
+            self._ended.set()
+            return
+        for order in orders:
+            self._take(order)
+        self._fill()
+
+    def _take(self, order: Order) -> None:
+        match order:
+            case Assignment():
+                self._backlog.append(order)
+            case Recall():
+                self._give_back()
+            case Cancel():
+                task = self._running.get(order.id)
+                if task is not None:
+                    task.cancel(order.reason)
+            case _:
+                self._stopping = True
+                self._give_back()
+
+    def _give_back(self) -> None:
+        ids = tuple(each.id for each in self._backlog)
+        self._backlog.clear()
+        if ids:
+            self._say(Returned(ids))
+
+    def _say(self, *words: Report | Began | Returned | Leaving) -> None:
+        # The socket is non-blocking for the loop's sake. A supervisor that does not read for so
+        # long that the buffer is full is waited for: there is nothing better to do with a report.
+        self._channel.sock.setblocking(True)
+        try:
+            self._channel.send(*words)
+        except SupervisorGone:
+            self._gone = True
+            self._ended.set()
+        finally:
+            self._channel.sock.setblocking(False)
+
+    def _fill(self) -> None:
+        while self._backlog and len(self._running) < self._slots and self._retiring is None:
+            assignment = self._backlog.popleft()
+            task = asyncio.get_running_loop().create_task(self._run(assignment))
+            self._running[assignment.id] = task
+        if not self._running and (self._stopping or self._retiring is not None):
+            self._give_back()
+            self._ended.set()
+
+    async def _run(self, assignment: Assignment) -> None:
+        prepared = self._execution.prepare(assignment)
+        self._say(prepared.began or Began(assignment.id, None))
+        try:
+            report = await self._report(prepared)
+        finally:
+            self._running.pop(assignment.id, None)
+        self._say(report)
+        why = self._retirement.after_task()
+        if why is not None and self._retiring is None:
+            self._retiring = why
+            self._say(Leaving(why))
+            self._give_back()
+        self._fill()
+
+    async def _report(self, prepared: Prepared) -> Report:
+        if prepared.task is not None and prepared.task.is_async:
+            return await self._execution.run_async(prepared)
+        run = self._execution.run
+        future = asyncio.get_running_loop().run_in_executor(self._threads, run, prepared)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError as cancelled:
+            # The thread cannot be interrupted: the task is told as failed, its thread runs out.
+            future.add_done_callback(_ignore_outcome)
+            reason = str(cancelled.args[0]) if cancelled.args else "cancelled"
+            return self._execution.failed(prepared, SoftTimeLimitExceeded(reason))
+
+
+def _ignore_outcome(future: asyncio.Future[Report]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        future.exception()
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return uvloop.Loop

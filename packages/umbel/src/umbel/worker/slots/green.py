@@ -1,0 +1,104 @@
+"""Many slots as greenlets of one process (``gevent``, ``eventlet``).
+
+The template patches the standard library before it imports the app, so sockets, sleeps and locks
+of user code switch between greenlets. The main greenlet reads the socket; each assignment gets a
+greenlet. A soft limit is raised in the greenlet at its next switch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from umbel.errors import SoftTimeLimitExceeded
+from umbel.model.assignment import Assignment, Began, Cancel, Leaving, Order, Recall, Returned
+from umbel.worker.channel import Channel, SupervisorGone
+from umbel.worker.execution import Execution
+from umbel.worker.retirement import Retirement
+
+
+class Greenlets(Protocol):
+    """What one green library must offer."""
+
+    def spawn(self, body: Any, *args: Any) -> Any:
+        """Start a greenlet and return it."""
+
+    def throw(self, greenlet: Any, error: BaseException) -> None:
+        """Raise inside a greenlet at its next switch."""
+
+    def join(self, greenlets: list[Any]) -> None:
+        """Wait until all of these have ended."""
+
+
+class GreenSlots:
+    """N greenlets at most."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        execution: Execution,
+        retirement: Retirement,
+        slots: int,
+        greenlets: Greenlets,
+    ) -> None:
+        self._channel = channel
+        self._execution = execution
+        self._retirement = retirement
+        self._slots = slots
+        self._greenlets = greenlets
+        self._backlog: deque[Assignment] = deque()
+        self._running: dict[int, Any] = {}
+        self._retiring = False
+
+    def serve(self) -> None:
+        """Work until told to stop or time to retire. Raises SupervisorGone."""
+        stopping = False
+        while not (stopping or self._retiring):
+            for order in self._channel.hear():
+                stopping = not self._take(order) or stopping
+            self._fill()
+        while self._running:
+            self._greenlets.join(list(self._running.values()))
+
+    def _take(self, order: Order) -> bool:
+        match order:
+            case Assignment():
+                self._backlog.append(order)
+            case Recall():
+                self._give_back()
+            case Cancel():
+                greenlet = self._running.get(order.id)
+                if greenlet is not None:
+                    self._greenlets.throw(greenlet, SoftTimeLimitExceeded(order.reason))
+            case _:
+                self._give_back()
+                return False
+        return True
+
+    def _give_back(self) -> None:
+        ids = tuple(each.id for each in self._backlog)
+        self._backlog.clear()
+        if ids:
+            self._channel.send(Returned(ids))
+
+    def _fill(self) -> None:
+        while self._backlog and len(self._running) < self._slots and not self._retiring:
+            assignment = self._backlog.popleft()
+            self._running[assignment.id] = self._greenlets.spawn(self._run, assignment)
+
+    def _run(self, assignment: Assignment) -> None:
+        try:
+            prepared = self._execution.prepare(assignment)
+            self._channel.send(prepared.began or Began(assignment.id, None))
+            report = self._execution.run(prepared)
+            self._channel.send(report)
+            why = None if self._retiring else self._retirement.after_task()
+            if why is not None:
+                self._retiring = True
+                self._channel.send(Leaving(why))
+                self._give_back()
+        except SupervisorGone:
+            self._retiring = True
+        finally:
+            self._running.pop(assignment.id, None)
+            self._fill()

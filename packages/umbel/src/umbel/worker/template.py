@@ -1,0 +1,149 @@
+"""The template: the only process that imports the user's app, and the parent of every executor.
+
+Single-threaded from birth to end, so that forking it is safe; the supervisor, which has threads,
+never forks. It imports the app, tells the supervisor its plan, and then forks an executor for each
+order, handing the child the socket that came with it. It ends when the supervisor does.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from umbel.errors import UmbelError
+from umbel.worker.executor import run_executor
+from umbel.worker.frames import FrameReader, pack
+from umbel.worker.lineage import die_with_parent
+from umbel.worker.loading import Loaded
+from umbel.worker.plan import Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
+
+
+def run_template(sock: socket.socket, load: Callable[[], Loaded]) -> None:
+    """Import the app, send its plan, fork executors on order. Returns at the end; never raises."""
+    die_with_parent()
+    _ignore_signals()
+    try:
+        loaded = load()
+    except UmbelError as error:
+        _send(sock, Unplanned(str(error), 1))
+        return
+    except SystemExit as error:
+        _send(sock, Unplanned(f"the app called exit({error.code!r}) while it was imported", 1))
+        return
+    except BaseException:  # noqa: BLE001 - whatever a module does when it is imported
+        _send(sock, Unplanned(traceback.format_exc(), 1))
+        return
+    if threading.active_count() > 1:
+        names = ", ".join(t.name for t in threading.enumerate() if t is not threading.main_thread())
+        loaded.warn(
+            f"importing the app started threads ({names}); they do not exist in the executors,"
+            " and a lock that one of them holds now stays locked there: start them in a"
+            " worker_process_init handler instead"
+        )
+    _send(sock, Planned(loaded.plan))
+    _Template(sock, loaded).serve()
+
+
+class _Template:
+    """Forks on order and reaps."""
+
+    def __init__(self, sock: socket.socket, loaded: Loaded) -> None:
+        self._sock = sock
+        self._loaded = loaded
+        self._reader: FrameReader[TemplateOrder] = FrameReader(TemplateOrder)
+        self._children: set[int] = set()
+        self._index = 0
+
+    def serve(self) -> None:
+        # What was imported is never collected, so collecting must not touch (and so copy) its
+        # pages in every executor.
+        gc.collect()
+        gc.freeze()
+        signal.signal(signal.SIGCHLD, self._reap)
+        while True:
+            data, descriptors = self._receive()
+            if not data:
+                return
+            for order in self._reader.feed(data):
+                if isinstance(order, Quit):
+                    return
+                self._fork(order, descriptors.pop(0))
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        # recvmsg on the plain socket type: gevent and eventlet replace the methods that wait.
+        size = socket.CMSG_SPACE(16 * array.array("i").itemsize)
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(65_536, size)
+        except OSError:
+            return b"", []
+        descriptors = array.array("i")
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(payload[: len(payload) - len(payload) % 4])
+        return data, list(descriptors)
+
+    def _fork(self, order: Fork, descriptor: int) -> None:
+        self._index += 1
+        # A child may end before it is written down: hold its SIGCHLD back until it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            self._become_executor(descriptor)
+        os.close(descriptor)
+        self._children.add(pid)
+        _send(self._sock, Forked(order.seat, pid))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+    def _become_executor(self, descriptor: int) -> None:
+        """Never returns: whatever happens, the child must not go on as a second template."""
+        code = 1
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            self._sock.close()
+            code = run_executor(self._loaded, descriptor, self._index)
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:  # noqa: BLE001 - the last stop before the process ends
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self, _number: int, _frame: FrameType | None) -> None:
+        for pid in list(self._children):
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                self._children.discard(pid)
+                continue
+            if ended:
+                self._children.discard(pid)
+                _send(self._sock, Gone(pid, os.waitstatus_to_exitcode(status)))
+
+
+def _send(sock: socket.socket, word: Any) -> None:
+    try:
+        sock.sendall(pack((word,)))
+    except OSError:
+        pass  # the supervisor is gone; the next read says so
+
+
+def _ignore_signals() -> None:
+    """The supervisor decides when to end. A handler, not SIG_IGN: programs that tasks start must
+    not inherit a deaf ear."""
+
+    def nothing(_number: int, _frame: FrameType | None) -> None: ...
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1):
+        signal.signal(number, nothing)

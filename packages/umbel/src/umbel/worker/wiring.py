@@ -1,0 +1,156 @@
+"""``run_worker``: the whole machine, put together in one place.
+
+The order matters. The template is forked first, from a process without threads; only then are
+drivers opened and threads started. The supervisor learns everything it needs from the template's
+plan and never imports the app.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+import uuid
+
+from umbel.app import logs
+from umbel.clock import Clock, SystemClock
+from umbel.drivers.opening import open_backend, open_broker, scheme_of
+from umbel.errors import ImproperlyConfigured, UmbelError
+from umbel.model.presence import Presence
+from umbel.ports import Broker, Pool, ResultBackend
+from umbel.version import __version__
+from umbel.worker.execution import Execution
+from umbel.worker.identity import become
+from umbel.worker.intake import Intake
+from umbel.worker.loading import load
+from umbel.worker.options import WorkerOptions
+from umbel.worker.pidfile import PidFile
+from umbel.worker.plan import WorkerPlan
+from umbel.worker.pools.process import ProcessPool
+from umbel.worker.pools.solo import SoloPool
+from umbel.worker.supervisor import Supervisor
+from umbel.worker.template import run_template
+from umbel.worker.template_link import TemplateFailed, TemplateGone, TemplateLink
+
+logger = logging.getLogger("umbel.worker")
+
+
+def run_worker(options: WorkerOptions) -> int:
+    """Run one worker in this process until it is told to stop; return its exit code.
+
+    0: a warm end; 1: cold, or a failure that was logged; the error of a wrong option, setting or
+    app is raised as ImproperlyConfigured. Takes over this process's signal handlers.
+    """
+    become(options.uid, options.gid, options.umask)
+    pidfile = PidFile(options.pidfile) if options.pidfile else None
+    if pidfile is not None:
+        pidfile.write()
+    try:
+        if options.pool == "solo":
+            return _run_solo(options)
+        return _run_forking(options)
+    except TemplateGone as error:
+        raise UmbelError(f"The worker ends: {error}") from error
+    finally:
+        if pidfile is not None:
+            pidfile.remove()
+
+
+def _run_forking(options: WorkerOptions) -> int:
+    if not hasattr(os, "fork"):
+        raise ImproperlyConfigured("this platform cannot fork processes: use -P solo")
+    clock = SystemClock()
+    link = _fork_template(options)
+    try:
+        plan = link.plan()
+    except TemplateFailed as error:
+        raise ImproperlyConfigured(str(error)) from None
+    if plan.pool == "solo":
+        link.quit()
+        return _run_solo(options)
+    if scheme_of(plan.broker_url) == "memory":
+        raise ImproperlyConfigured(
+            "memory:// lives inside one process, and a worker of several processes shares nothing"
+            " with its clients through it: use sqlite:///file, or -P solo in a test"
+        )
+    pool = ProcessPool(
+        link,
+        processes=plan.processes,
+        slots=plan.slots,
+        lookahead=plan.lookahead,
+        lookahead_cap=plan.lookahead_cap,
+        clock=clock,
+    )
+    return _supervise(plan, pool, clock, quiet=options.quiet)
+
+
+def _run_solo(options: WorkerOptions) -> int:
+    loaded = load(options)
+    execution = Execution(loaded.app, node=loaded.plan.node, pid=os.getpid())
+    return _supervise(loaded.plan, SoloPool(execution), SystemClock(), quiet=options.quiet)
+
+
+def _fork_template(options: WorkerOptions) -> TemplateLink:
+    ours, theirs = socket.socketpair()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            run_template(theirs, lambda: load(options))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+    theirs.close()
+    return TemplateLink(ours, pid)
+
+
+def _supervise(plan: WorkerPlan, pool: Pool, clock: Clock, *, quiet: bool) -> int:
+    logs.setup_logging(plan.log)
+    if not quiet:
+        print(plan.banner, flush=True)  # noqa: T201 - the banner is what the command shows
+    for warning in plan.warnings:
+        logger.warning("%s", warning)
+    broker, backend = open_stores(plan)
+    if plan.purge:
+        _purge(broker, plan)
+    intake = Intake(broker, backend, plan, _presence(plan), clock=clock, notify=pool.wake)
+    supervisor = Supervisor(plan, pool, intake, clock)
+    supervisor.handle_signals()
+    try:
+        return supervisor.run()
+    finally:
+        broker.close()
+        if backend is not None:
+            backend.close()
+
+
+def open_stores(plan: WorkerPlan) -> tuple[Broker, ResultBackend | None]:
+    """Open what the plan names; connects to nothing yet. Raises ImproperlyConfigured."""
+    broker = open_broker(plan.broker_url, plan.broker_options)
+    if plan.backend_url is None:
+        return broker, None
+    return broker, open_backend(plan.backend_url, plan.backend_options)
+
+
+def _presence(plan: WorkerPlan) -> Presence:
+    return Presence(
+        owner=uuid.uuid4().hex,
+        name=plan.node,
+        pid=os.getpid(),
+        pool=plan.pool,
+        concurrency=plan.concurrency,
+        queues=tuple(queue.name for queue in plan.queues),
+        version=__version__,
+        started=time.time(),
+    )
+
+
+def _purge(broker: Broker, plan: WorkerPlan) -> None:
+    for queue in plan.queues:
+        count = broker.purge(queue.name)
+        logger.warning("Purged %d messages from queue %s", count, queue.name)
