@@ -36,7 +36,7 @@ class Signature(SignatureParts, Generic[R]):
     _app: Host | None = None
     _type: Any = None
 
-    def __init__(  # noqa: PLR0917 - Celery's signature
+    def __init__(
         self,
         task: Any = None,
         args: Sequence[Any] | None = None,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 _FIXED = frozenset({"group_id", "stamped_headers"})
 """Options that, once in a signature, no later call changes."""
