@@ -11,9 +11,8 @@ from enum import Enum, auto
 
 
 class Step(Enum):
-    CLAIMED = auto()  # ours until the lease ends; nobody has looked inside yet
-    WAITING = auto()  # admitted, but its eta or its rate limit says not yet
-    ASSIGNED = auto()  # handed to a pool; the executor has not said so yet
+    CLAIMED = auto()  # ours until the lease ends; admitted, no executor has it
+    ASSIGNED = auto()  # handed to an executor that has not begun it
     RUNNING = auto()  # an executor is inside the task
     REPORTED = auto()  # it ended; its effects are not all performed yet
     SETTLED = auto()  # the broker has our verdict; final

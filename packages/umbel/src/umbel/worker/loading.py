@@ -158,7 +158,7 @@ def make_plan(
         app_name=app.main or "default",
         profile=settings.profile,
         node=node,
-        broker_url=settings.broker_read_url or settings.broker_url,
+        broker_url=_broker_url(settings),
         broker_options=_plain(settings.broker_transport_options),
         backend_url=backend_url,
         backend_options=_plain(settings.result_backend_transport_options),
@@ -189,6 +189,13 @@ def make_plan(
         log=log,
     )
     return msgspec.structs.replace(plan, banner=_banner(plan, datetime.now(app.timezone)))
+
+
+def _broker_url(settings: Settings) -> str:
+    url = settings.broker_read_url or settings.broker_url
+    if not url:
+        raise ImproperlyConfigured("the setting broker_url is empty: say where the tasks come from")
+    return url
 
 
 def _lookahead_cap(settings: Settings) -> int:
