@@ -21,7 +21,10 @@ assignments = st.builds(
     hard_limit=st.none() | st.floats(0, 1e6),
 )
 orders = st.one_of(
-    assignments, st.just(Recall()), st.just(Stop()), st.builds(Cancel, st.integers(0), st.text())
+    assignments,
+    st.just(Recall()),
+    st.just(Stop()),
+    st.builds(Cancel, st.integers(0, 2**40), st.text()),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -9,7 +10,7 @@ import msgspec
 
 from umbel.model.delivery import Verdict
 from umbel.model.outcome import ResultRecord
-from umbel.model.queues import Outgoing
+from umbel.model.queues import Queue
 
 
 class Interrupt(Enum):
@@ -50,6 +51,17 @@ Order: TypeAlias = Assignment | Recall | Stop | Cancel
 """Everything a supervisor says to an executor."""
 
 
+class FollowUp(msgspec.Struct, frozen=True, array_like=True):
+    """One message to send because a run ended: an ``Outgoing`` whose message is in its envelope.
+
+    Headers may hold values that only the wire formats can write, so they cross as bytes.
+    """
+
+    raw: bytes
+    queue: Queue
+    due_at: datetime | None
+
+
 class Report(msgspec.Struct, frozen=True, array_like=True, tag="R"):
     """What must now happen because a run ended. The executor decides; the supervisor performs."""
 
@@ -57,7 +69,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="R"):
     state: str
     verdict: Verdict
     records: tuple[ResultRecord, ...]
-    outgoing: tuple[Outgoing, ...]
+    outgoing: tuple[FollowUp, ...]
     seconds: float
 
 

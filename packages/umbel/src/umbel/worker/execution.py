@@ -17,7 +17,7 @@ import msgspec
 from umbel.app.context import Context
 from umbel.app.running import run_task, run_task_async, traceback_text
 from umbel.errors import NotRegistered, WireError
-from umbel.model.assignment import Assignment, Began, Report
+from umbel.model.assignment import Assignment, Began, FollowUp, Report
 from umbel.model.delivery import Ack, Quarantine, Requeue, Verdict
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import (
@@ -178,9 +178,11 @@ class Execution:
         outgoing: Sequence[Outgoing],
         seconds: float,
     ) -> Report:
-        return Report(
-            prepared.assignment.id, state, verdict, tuple(records), tuple(outgoing), seconds
+        follow_ups = tuple(
+            FollowUp(envelope.dump_compact(each.message), each.queue, each.due_at)
+            for each in outgoing
         )
+        return Report(prepared.assignment.id, state, verdict, tuple(records), follow_ups, seconds)
 
     def _undecodable(self, assignment: Assignment, error: Exception) -> Report:
         logger.error(

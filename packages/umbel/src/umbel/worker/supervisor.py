@@ -228,7 +228,11 @@ class Supervisor:
         entry = self._ledger.get(report.id)
         if entry is None:
             return  # it escaped; intake said so, and the store refuses it in any case
-        effects = Effects(report.records, report.outgoing)
+        outgoing = tuple(
+            Outgoing(message=envelope.load(each.raw), queue=each.queue, due_at=each.due_at)
+            for each in report.outgoing
+        )
+        effects = Effects(report.records, outgoing)
         self._settle(
             entry, Settlement(entry.delivery.receipt, report.verdict, effects), report.state
         )
