@@ -148,6 +148,10 @@ def _from_module(scheme: str, module: str) -> OpenFunction:
     try:
         return cast(OpenFunction, importlib.import_module(module).open)
     except ModuleNotFoundError as error:
+        if error.name == "_sqlite3":
+            raise ImproperlyConfigured(
+                "this Python was built without SQLite; install its sqlite3 module, or use redis://"
+            ) from error
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
