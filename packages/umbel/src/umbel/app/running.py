@@ -18,13 +18,13 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, signals
-from umbel.errors import Ignore, Reject, Retry
+from umbel.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from umbel.model.outcome import (
     Failed,
     Ignored,
@@ -94,7 +94,7 @@ async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Co
             _before(task, request)
             value = _call(task, request)
             if isinstance(value, CoroutineType):
-                value = await value
+                value = await _Interruptible(value)
             outcome = Succeeded(value)
         except BaseException as error:  # noqa: BLE001 - judged one by one
             outcome = _judge(task, request, error)
@@ -102,6 +102,43 @@ async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Co
         return outcome
     finally:
         context.pop()
+
+
+class _Interruptible:
+    """Awaits a coroutine; a cancellation that names a time limit is raised in it as one.
+
+    asyncio can only throw CancelledError. The executor cancels with a SoftTimeLimitExceeded as the
+    message, and here, where the coroutine is driven, the one becomes the other: the task catches
+    the same exception in every pool.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine = self._coroutine
+        try:
+            waited_for = coroutine.send(None)
+            while True:
+                try:
+                    value = yield waited_for
+                except asyncio.CancelledError as cancelled:
+                    limit = cancelled.args[0] if cancelled.args else None
+                    if isinstance(limit, SoftTimeLimitExceeded):
+                        running = asyncio.current_task()
+                        if running is not None:
+                            running.uncancel()  # it is not cancelled: it may go on
+                    else:
+                        limit = cancelled
+                    waited_for = coroutine.throw(limit)
+                except BaseException as error:  # noqa: BLE001 - what was awaited raised: pass it on
+                    waited_for = coroutine.throw(error)
+                else:
+                    waited_for = coroutine.send(value)
+        except StopIteration as end:
+            return end.value
+        finally:
+            coroutine.close()
 
 
 def _wrapped(

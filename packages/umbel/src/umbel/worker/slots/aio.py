@@ -84,7 +84,8 @@ class CoroutineSlots:
             case Cancel():
                 task = self._running.get(order.id)
                 if task is not None:
-                    task.cancel(order.reason)
+                    # ``app.running`` raises the message itself inside the coroutine.
+                    task.cancel(SoftTimeLimitExceeded(order.reason))
             case _:
                 self._stopping = True
                 self._give_back()
@@ -141,8 +142,8 @@ class CoroutineSlots:
         except asyncio.CancelledError as cancelled:
             # The thread cannot be interrupted: the task is told as failed, its thread runs out.
             future.add_done_callback(_ignore_outcome)
-            reason = str(cancelled.args[0]) if cancelled.args else "cancelled"
-            return self._execution.failed(prepared, SoftTimeLimitExceeded(reason))
+            limit = cancelled.args[0] if cancelled.args else SoftTimeLimitExceeded("cancelled")
+            return self._execution.failed(prepared, limit)
 
 
 def _ignore_outcome(future: asyncio.Future[Report]) -> None:
