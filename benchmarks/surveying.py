@@ -1,0 +1,144 @@
+"""One measurement of one peer: a fresh directory, an empty store, processes, figures.
+
+Called by ``scenarios``. Everything a measurement starts is ended when it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import processes
+from benchmarks.catalogue import Peer, Shape
+from benchmarks.counter import Counter
+from benchmarks.environments import ROOT, python_of
+from benchmarks.private_redis import PrivateRedis
+
+PATIENCE = 60.0
+"""Seconds without one finished task after which a measurement is given up."""
+
+
+class Bench:
+    """Where one peer is measured once."""
+
+    def __init__(
+        self, peer: Peer, server: PrivateRedis, home: Path, shape: Shape, *, results: bool
+    ) -> None:
+        self.peer = peer
+        self.server = server
+        self.home = home
+        self.shape = shape
+        self.python = str(python_of(peer.environment))
+        self.counter = Counter(home)
+        self.log = home / "worker.log"
+        self.environment = self._environment(results)
+
+    def _environment(self, results: bool) -> dict[str, str]:
+        paths = [str(ROOT)]
+        if self.peer.environment is None:
+            paths.append(str(ROOT / "packages" / "umbel" / "src"))
+        return {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONDONTWRITEBYTECODE": "",
+            "BENCH_HOME": str(self.home),
+            "BENCH_TALLY": str(self.counter.path),
+            "BENCH_REDIS_PORT": str(self.server.port),
+            "BENCH_RESULTS": "1" if results else "0",
+            "BENCH_SLOTS": str(self.shape.slots),
+            "BENCH_STORE": self.peer.store,
+            **self.peer.extra,
+            **self.peer.shape_extra.get(self.shape, {}),
+        }
+
+    @contextmanager
+    def worker(self) -> Iterator[processes.Worker]:
+        """Run the peer's worker."""
+        commands = [[self.python, *command] for command in self.peer.commands[self.shape]]
+        worker = processes.Worker(commands, self.environment, self.log)
+        try:
+            yield worker
+        finally:
+            worker.stop()
+
+    def send(self, what: str, amount: float) -> Mapping[str, Any]:
+        """Have a client ``send``, ``send_many``, ``fill`` or ``call``; return its figures.
+
+        The server's CPU seconds meanwhile are added as ``server_cpu``.
+        """
+        errors = self.home / "client.log"
+        command = [self.python, "-m", f"benchmarks.peers.{self.peer.module}.client"]
+        with errors.open("wb") as stderr:
+            client = subprocess.Popen(
+                [*command, what, str(amount)],
+                env=self.environment,
+                cwd=self.home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        try:
+            self._line(client, errors)
+            before = processes.cpu_seconds([self.server.pid])
+            self._go(client)
+            figures: dict[str, Any] = self._line(client, errors)
+            figures["server_cpu"] = processes.cpu_seconds([self.server.pid]) - before
+            self._go(client)
+            client.wait(10)
+        finally:
+            client.kill()
+            client.communicate()
+        return figures
+
+    @staticmethod
+    def _go(client: subprocess.Popen[bytes]) -> None:
+        assert client.stdin is not None
+        client.stdin.write(b"go\n")
+        client.stdin.flush()
+
+    @staticmethod
+    def _line(client: subprocess.Popen[bytes], errors: Path) -> Any:
+        assert client.stdout is not None
+        line = client.stdout.readline()
+        if not line:
+            tail = "\n".join(errors.read_text(errors="replace").splitlines()[-15:])
+            raise RuntimeError(f"the client ended with status {client.wait()}:\n{tail}")
+        return json.loads(line)
+
+    def wait_done(self, worker: processes.Worker, count: int, pause: float = 0.002) -> None:
+        """Return when ``count`` tasks have finished. Raises RuntimeError when nothing moves."""
+        seen, since = self.counter.value(), time.monotonic()
+        while (now := self.counter.value()) < count:
+            if now != seen:
+                seen, since = now, time.monotonic()
+            if time.monotonic() - since > PATIENCE:
+                raise RuntimeError(f"only {now} of {count} tasks finished; nothing moves")
+            worker.check_alive()
+            time.sleep(pause)
+
+
+@contextmanager
+def bench(
+    peer: Peer, server: PrivateRedis, shape: Shape = Shape.ONE, *, results: bool = True
+) -> Iterator[Bench]:
+    """Give a peer an empty store and a fresh directory."""
+    client = server.client()
+    client.flushall()
+    client.close()
+    home = Path(tempfile.mkdtemp(prefix="umbel-bench-"))
+    try:
+        yield Bench(peer, server, home, shape, results=results)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(home)
