@@ -76,20 +76,18 @@ def setting_named(key: str, namespace: str | None = None) -> str | None:
 
 def nearest(key: str, *, cutoff: float = _CLOSE) -> str | None:
     """Return the known spelling closest to ``key``, or None when none is close."""
-    # Needed only once something is wrong; difflib would be a tenth of this room's import time.
+    name = key.lower().removeprefix("celery_")
+    if name in _KNOWN:
+        return name
+    old = _closest(key, NEW_NAMES, cutoff) if key.isupper() else None
+    return old or _closest(name, NAMES, cutoff)
+
+
+def _closest(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    # Needed only once something is wrong; difflib would be a third of this room's import time.
     from difflib import get_close_matches  # noqa: PLC0415 - see above
 
-    lower = key.lower()
-    if lower in _KNOWN:
-        return lower
-    for prefix in _OLD_PREFIXES[:1]:
-        if key.startswith(prefix) and lower.removeprefix("celery_") in _KNOWN:
-            return lower.removeprefix("celery_")
-    if key.isupper():
-        found = get_close_matches(key, NEW_NAMES, n=1, cutoff=cutoff)
-        if found:
-            return found[0]
-    found = get_close_matches(lower.removeprefix("celery_"), NAMES, n=1, cutoff=cutoff)
+    found = get_close_matches(word, known, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
@@ -175,6 +173,8 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
             stored = convert(name, given.value, from_text=self.from_text)
             if name in _URL_SETTINGS:
                 _check_url(name, stored)
+            elif name == "timezone" and isinstance(stored, str):
+                _check_zone(stored)
         except ValueError as error:
             sentence = f"{key} ({self.origin}) {error}".rstrip(".")
             checked.problems.append(Problem(sentence))
@@ -220,6 +220,21 @@ def _check_url(name: str, stored: Any) -> None:
                 StoreUrl.parse(part)
             except ImproperlyConfigured as error:
                 raise ValueError(f"cannot be used. {error}") from None
+
+
+def _check_zone(name: str) -> None:
+    # Most programs name no zone, and then zoneinfo need not be imported for one.
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - see above
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        known = available_timezones()
+        if not known:
+            return  # a system without time zone data: nothing can be said about any name
+        close = _closest(name, known, cutoff=0.6)
+        hint = f"; did you mean {close!r}?" if close else " such as 'Europe/Rome'"
+        raise ValueError(f"is {name!r}, which is not a time zone{hint}") from None
 
 
 def _is_part_of_a_program(value: Any) -> bool:

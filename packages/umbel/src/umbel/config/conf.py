@@ -21,6 +21,8 @@ from umbel.config.sources import source_in_variable
 
 _AS_CELERY_HAS_THEM: Mapping[str, Any] = {"result_expires": timedelta(days=1)}
 """Defaults that ``conf`` shows in Celery's type, for programs that calculate with them."""
+_COMPOSED = frozenset({"broker_url", "result_backend"})
+"""What ``Settings`` may have from other settings; Celery's programs see None here."""
 _ATTRIBUTES = frozenset({"on_configure", "on_after_configure"})
 
 
@@ -110,11 +112,12 @@ class Conf(MutableMapping[str, Any]):
         return True
 
     def set_from_command_line(
-        self, words: Sequence[str] | Mapping[str, str], *, namespace: str = "celery"
+        self, words: Sequence[str] | Mapping[str, Any], namespace: str = "celery"
     ) -> None:
-        """Let ``group.name=value`` words win over everything else.
+        """Let ``group.name=value`` words, or a mapping of such, win over everything else.
 
-        A word without a group belongs to ``namespace``.
+        A word without a group belongs to ``namespace``. What options of a command say belongs here
+        too: set on ``app.conf`` it would lose to the environment.
         """
         with self._lock:
             self._layers.set_from_command_line(words, namespace)
@@ -315,6 +318,8 @@ class Conf(MutableMapping[str, Any]):
         return setting_named(key, self._layers.namespace)
 
     def _default(self, name: str) -> Any:
+        if name in _COMPOSED and self.settings.profile == "celery":
+            return getattr(defaults("celery"), name)
         value = getattr(self.settings, name)
         if not isinstance(value, dict):
             return _AS_CELERY_HAS_THEM.get(name, value)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from umbel.config import sources
+from umbel.config import composing, sources
 from umbel.config.checking import Checker, Given, Problem, Strictness, combined, fail, setting_named
 from umbel.config.settings import PROFILES, Settings, defaults
 
@@ -69,7 +69,7 @@ class Layers:
         self._changes, self._custom_changes = {}, {}
 
     def set_from_command_line(
-        self, words: Sequence[str] | Mapping[str, str], namespace: str
+        self, words: Sequence[str] | Mapping[str, Any], namespace: str
     ) -> None:
         """Set what ``group.name=value`` words say, or raise ImproperlyConfigured."""
         reading = sources.read_command_line(words, namespace)
@@ -159,12 +159,24 @@ class Layers:
         return [{name: one.value for name, one in layer.items()} for layer in layers]
 
     def settings(self) -> Settings:
-        """Return all settings as one value. Raises ImproperlyConfigured when two do not fit."""
+        """Return all settings as one value, ``broker_url`` never None.
+
+        Raises ImproperlyConfigured when two do not fit each other.
+        """
         given = self.given()
         profile = given["profile"].stored if "profile" in given else self.profile
         stored = {name: one.stored for name, one in self._handed_out.items()}
         stored |= {name: one.stored for name, one in given.items()}
         made = msgspec.structs.replace(defaults(profile), **stored)
+        url = composing.broker_url(made, given)
+        composed = {
+            "broker_url": url,
+            "result_backend": composing.result_backend(made, url, given),
+        }
+        options = "result_backend_transport_options"
+        if composing.follows_broker(made, given) and options not in given:
+            composed[options] = made.broker_transport_options
+        made = msgspec.structs.replace(made, **composed)
         fail(combined(made, {name: one.origin for name, one in given.items()}))
         return made
 

@@ -114,7 +114,10 @@ UMBEL_DEFAULTS: Mapping[str, Any] = {
     "worker_redirect_stdouts": False,
     "worker_hijack_root_logger": False,
 }
-"""Where the ``umbel`` profile is not Celery. Everything else has one default."""
+"""Where the ``umbel`` profile is not Celery. Everything else has one default.
+
+A program that sets ``broker_url`` alone has its results there too: see ``composing``.
+"""
 
 _DEFAULTS = {"celery": Settings(), "umbel": Settings(**UMBEL_DEFAULTS)}
 

@@ -211,7 +211,7 @@ def _variable(variable: str, name: str, environ: Mapping[str, str]) -> Reading:
 # --- command line ---------------------------------------------------------------------------------
 
 
-def read_command_line(words: Sequence[str] | Mapping[str, str], namespace: str) -> Reading:
+def read_command_line(words: Sequence[str] | Mapping[str, Any], namespace: str) -> Reading:
     """Read ``group.name=value`` words; a word without a group is of the group ``namespace``.
 
     A value may say how it is to be read: ``(json)[1, 2]``, ``(string)5``. Raises
@@ -243,8 +243,8 @@ def _full_name(key: str, namespace: str) -> str:
     return grouped if setting_named(grouped) else name
 
 
-def _cast(text: str, key: str) -> Any:
-    match = _CAST.fullmatch(text)
+def _cast(text: Any, key: str) -> Any:
+    match = _CAST.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return text
     kind, rest = match.groups()
