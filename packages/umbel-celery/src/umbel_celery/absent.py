@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 _ENGINE = "it is a part of Celery's own engine, which Umbel does not have"
 _GONE = "Celery itself removed it"
 _NOT_YET = "it is not there yet"
@@ -46,3 +48,20 @@ def refuse(name: str) -> None:
                 name=name,
             )
         step = step.rpartition(".")[0]
+
+
+_CANVAS = frozenset(
+    ("chain", "group", "chord", "chunks", "xmap", "xstarmap", "StampingVisitor", "_chain", "_chord")
+)
+
+
+def refuse_canvas(name: str, module: str) -> NoReturn:
+    """Raise ImportError for the parts of the canvas that are not there yet, else AttributeError."""
+    if name in _CANVAS:
+        raise ImportError(
+            f"umbel-celery has no {module}.{name} yet: of the canvas there are signatures and "
+            "callbacks (link, link_error). (UMBEL_CELERY=0 gives this process the real Celery, if "
+            "it is installed.)",
+            name=module,
+        )
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")

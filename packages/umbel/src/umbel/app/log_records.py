@@ -25,6 +25,15 @@ OUTSIDE = "???"
 """Stands for the task's id and name in a record that no task wrote."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
+LEVEL_NUMBERS: dict[str | int, int | str] = {
+    **{name: getattr(logging, name) for name in LEVELS},
+    **{getattr(logging, name): name for name in LEVELS},
+}
+"""Names to numbers, and numbers to names."""
+
+base_logger = logging.getLogger(BASE)
+worker_logger = logging.getLogger(WORKER)
+task_logger = logging.getLogger(TASK)
 
 _RESERVED = frozenset((BASE, TASK))
 
@@ -32,8 +41,8 @@ _RESERVED = frozenset((BASE, TASK))
 def get_logger(name: str) -> logging.Logger:
     """Return a logger of that name, below Umbel's own one unless it has a configured parent."""
     logger = logging.getLogger(name)
-    if logger.parent is logging.root and logger is not logging.getLogger(BASE):
-        logger.parent = logging.getLogger(BASE)
+    if logger.parent is logging.root and logger is not base_logger:
+        logger.parent = base_logger
     return logger
 
 
@@ -45,9 +54,8 @@ def get_task_logger(name: str) -> logging.Logger:
     if name in _RESERVED:
         raise RuntimeError(f"The logger name {name!r} is the worker's own: take __name__.")
     logger = logging.getLogger(name)
-    top = logging.getLogger(TASK)
-    if logger is not top and not _is_below(top, logger):
-        logger.parent = top
+    if not _is_below(task_logger, logger):
+        logger.parent = task_logger
     return logger
 
 
@@ -72,8 +80,7 @@ def level_number(level: str | int | None, default: int = logging.WARNING) -> int
         return int(name)
     if name not in LEVELS:
         raise ValueError(f"{level!r} is no log level; there are {', '.join(LEVELS)}.")
-    number: int = getattr(logging, name)
-    return number
+    return int(getattr(logging, name))
 
 
 class TaskFilter(logging.Filter):

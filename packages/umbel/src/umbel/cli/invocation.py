@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from umbel.app.app import App
+from umbel.app.finding import AppNotFound, find_app
 from umbel.cli.parameters import EnvOption
-
-if TYPE_CHECKING:
-    from umbel.app.app import App
 
 _COMMON: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
@@ -114,7 +113,7 @@ class Invocation:
         return self.flag("no_color") or bool(os.environ.get("NO_COLOR"))
 
     def prepare(self) -> None:
-        """Change the directory and hand the URLs to the settings, which rank them highest."""
+        """Change the directory, and hand the URLs to the settings."""
         if workdir := self.text("workdir"):
             try:
                 os.chdir(workdir)
@@ -122,6 +121,10 @@ class Invocation:
                 raise click.BadParameter(
                     f"cannot change to {workdir}: {error.strerror}", param_hint="--workdir"
                 ) from None
+        self.export()
+
+    def export(self) -> None:
+        """Hand the URLs over in the environment, which the settings rank above everything."""
         for name, variable in (
             ("broker", "CELERY_BROKER_URL"),
             ("result_backend", "CELERY_RESULT_BACKEND"),
@@ -136,11 +139,6 @@ class Invocation:
         A bare app knows no tasks, but can reach the broker and the results. Raises
         click.BadParameter (status 2) when ``-A`` leads nowhere.
         """
-        from umbel.app.finding import (  # noqa: PLC0415 - help and --version start without the app
-            AppNotFound,
-            find_app,
-        )
-
         self.prepare()
         if spec := self.text("app"):
             try:
@@ -149,11 +147,6 @@ class Invocation:
                 raise Misled(str(error)) from error
         if self.app_object is not None:
             return self.app_object
-        return self._bare_app()
-
-    def _bare_app(self) -> App:
-        from umbel.app.app import App  # noqa: PLC0415 - as above
-
         return App("default", profile=self.profile)
 
 

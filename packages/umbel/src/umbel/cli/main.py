@@ -15,17 +15,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from umbel.app.app import App
 from umbel.cli.invocation import Invocation, common_options
 from umbel.cli.parameters import give_environment
 from umbel.errors import OperationalError, UmbelError
 from umbel.version import __version__
-
-if TYPE_CHECKING:
-    from umbel.app.app import App
 
 FAILED, USAGE, UNAVAILABLE = 1, 2, 69
 
@@ -101,8 +99,8 @@ class UmbelGroup(click.Group):
 def _unknown_command(name: str) -> str:
     if name in _ELSEWHERE:
         return f"There is no command {name!r}. {_ELSEWHERE[name]}"
-    near = difflib.get_close_matches(name, [*_COMMANDS, "help"], n=2, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    near = difflib.get_close_matches(name, [*_COMMANDS, "help"], n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]}?" if near else ""
     return f"There is no command {name!r}.{hint}"
 
 

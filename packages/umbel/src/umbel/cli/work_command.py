@@ -6,8 +6,7 @@ does can stop the worker's supervisor.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -130,7 +129,7 @@ def worker(words: tuple[str, ...], **values: Any) -> int:
 
 
 def worker_options(
-    served: Invocation, overrides: dict[str, str] | Any, values: dict[str, Any]
+    served: Invocation, overrides: Mapping[str, str], values: dict[str, Any]
 ) -> WorkerOptions:
     """Make the value the worker is started with. Raises click.UsageError without an app."""
     app = served.text("app")
@@ -139,8 +138,7 @@ def worker_options(
             "Which app? Say where it is: umbel worker -A tasks, for an app in tasks.py "
             "(or set UMBEL_APP)."
         )
-    if config := served.text("config"):
-        os.environ["CELERY_CONFIG_MODULE"] = config
+    served.export()
     more = dict(overrides)
     if values.pop("disable_prefetch"):
         more.setdefault("worker_disable_prefetch", "true")

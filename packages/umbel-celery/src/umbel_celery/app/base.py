@@ -1,0 +1,8 @@
+"""``celery.app.base``: the class of the app."""
+
+from __future__ import annotations
+
+from umbel.app.app import Celery
+from umbel.app.app import Celery as App
+
+__all__ = ["App", "Celery"]
