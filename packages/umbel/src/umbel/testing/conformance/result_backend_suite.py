@@ -54,10 +54,11 @@ class ResultBackendSuite:
 
     def test_what_is_stored_is_fetched(self, backend: ResultBackend) -> None:
         first, second, absent = new_id(), new_id(), new_id()
-        backend.store([record(first, document=b'{"a": 1}'), record(second, "FAILURE")])
+        document = b'{"status": "SUCCESS", "result": 1}'
+        backend.store([record(first, document=document), record(second, "FAILURE")])
         found = backend.fetch([first, second, absent])
         assert set(found) == {first, second}
-        assert found[first].document == b'{"a": 1}'
+        assert found[first].document == document
         assert found[first].task_id == first
         assert (found[first].state, found[first].final) == ("SUCCESS", True)
         assert (found[second].state, found[second].final) == ("FAILURE", True)

@@ -56,13 +56,20 @@ def outgoing(
 
 
 def record(
-    task_id: str, state: str = "SUCCESS", *, document: bytes = b"{}", expires: float | None = None
+    task_id: str,
+    state: str = "SUCCESS",
+    *,
+    document: bytes | None = None,
+    expires: float | None = None,
 ) -> ResultRecord:
-    """Return a result record; the document is whatever the test says, stores never open it."""
+    """Return a result record; its document tells the state, unless the test wants another.
+
+    Stores that Celery shares keep nothing but the document, and read the state from it.
+    """
     return ResultRecord(
         task_id=task_id,
         state=state,
-        document=document,
+        document=b'{"status": "%s"}' % state.encode() if document is None else document,
         final=state in READY_STATES,
         expires=expires,
     )

@@ -1,0 +1,168 @@
+"""Every Redis key there is, and who else reads it.
+
+Kombu's, shared with Celery processes (names and contents are theirs):
+
+* ``<queue>`` and ``<queue><sep><step>``: lists of envelopes, pushed at the left, taken at the right
+* ``_kombu.binding.<exchange>``, ``_kombu.binding_permanent.<exchange>``: sets, the routing table
+* ``_kombu.binding_deadlines``: sorted set, when a table with expiring queues may be swept
+* ``unacked``, ``unacked_index``, ``unacked_mutex``: what Celery workers hold; only restored from
+* ``celery-task-meta-<id>``, ``celery-taskset-meta-<id>``: results, and the channels of that name
+
+Umbel's own; those of one queue hash to one slot:
+
+* ``umbel:{<queue>}:claims:<owner>``: hash, receipt -> envelope; nobody but the owner settles them
+* ``umbel:{<queue>}:owners``: sorted set, owner -> end of its lease, in milliseconds of server time
+* ``umbel:{<queue>}:deliveries``: hash, delivery tag -> claims that ended without an outcome
+* ``umbel:{<queue>}:delayed``: sorted set, priority step and envelope -> due, in milliseconds
+* ``umbel:{<queue>}:alarm``: string, never later than the first score of ``delayed``
+* ``umbel:{<queue>}:quarantine``: hash, id -> a line of JSON with the reason, then the envelope
+* ``umbel:{workers}:leases``, ``umbel:{workers}:<owner>``: who lives, and what each told
+* ``umbel:{revoked}:order``, ``:expiry``, ``:version``: what must not run, and whether that changed
+
+Called by every module of this driver; no key is put together anywhere else, except that scripts
+find the claims of other owners by putting their names in place of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from umbel.drivers.redis.address import KeyOptions
+from umbel.model.queues import Queue
+
+_URGENT, _IDLE = 0, 9
+
+
+class QueueKeys(msgspec.Struct, frozen=True):
+    """The keys of one queue, encoded."""
+
+    name: str
+    lists: tuple[bytes, ...]
+    """One per priority step, most urgent first."""
+    owners: bytes
+    claims: bytes
+    """Without the owner at the end."""
+    deliveries: bytes
+    delayed: bytes
+    alarm: bytes
+    quarantine: bytes
+
+
+class Keys:
+    """Makes the names. Immutable; any thread may use it."""
+
+    def __init__(self, options: KeyOptions) -> None:
+        self._prefix = options.global_keyprefix
+        self._separator = options.sep
+        self.steps = options.priority_steps
+        # Priority 0..9 -> the index of its step: rounded down, as kombu does.
+        self._index = tuple(
+            max(index for index, step in enumerate(self.steps) if step <= priority)
+            for priority in range(_IDLE + 1)
+        )
+        self._queues: dict[str, QueueKeys] = {}
+        self.unacked = self._key(options.unacked_key)
+        self.unacked_index = self._key(options.unacked_index_key)
+        self.unacked_mutex = self._key(options.unacked_mutex_key)
+        self.binding_deadlines = self._key("_kombu.binding_deadlines")
+        self.worker_leases = self._key("umbel:{workers}:leases")
+        self.revoked_order = self._key("umbel:{revoked}:order")
+        self.revoked_expiry = self._key("umbel:{revoked}:expiry")
+        self.revoked_version = self._key("umbel:{revoked}:version")
+
+    def _key(self, name: str) -> bytes:
+        return f"{self._prefix}{name}".encode()
+
+    def queue(self, name: str) -> QueueKeys:
+        """Return the keys of one queue."""
+        known = self._queues.get(name)
+        if known is None:
+            # Race: two threads may both make the value; they make equal ones, and either stays.
+            known = self._queues[name] = self._make(name)
+        return known
+
+    def _make(self, name: str) -> QueueKeys:
+        own = f"umbel:{{{name}}}"
+        return QueueKeys(
+            name=name,
+            lists=tuple(
+                self._key(f"{name}{self._separator}{step}" if step else name) for step in self.steps
+            ),
+            owners=self._key(f"{own}:owners"),
+            claims=self._key(f"{own}:claims:"),
+            deliveries=self._key(f"{own}:deliveries"),
+            delayed=self._key(f"{own}:delayed"),
+            alarm=self._key(f"{own}:alarm"),
+            quarantine=self._key(f"{own}:quarantine"),
+        )
+
+    def step_index(self, priority: Any) -> int:
+        """Return which of the queue's lists a priority goes to; nonsense counts as 0."""
+        try:
+            number = int(priority)
+        except (TypeError, ValueError, OverflowError):
+            number = _URGENT
+        return self._index[min(max(number, _URGENT), _IDLE)]
+
+    def worker(self, owner: str) -> bytes:
+        """Return the key of what one worker told about itself."""
+        return self._key(f"umbel:{{workers}}:{owner}")
+
+    def binding(self, exchange: str) -> bytes:
+        """Return the key of an exchange's routing table."""
+        return self._key(f"_kombu.binding.{exchange}")
+
+    def permanent_binding(self, exchange: str) -> bytes:
+        """Return the key of the members of a routing table that no sweep removes."""
+        return self._key(f"_kombu.binding_permanent.{exchange}")
+
+    def binding_member(self, queue: Queue) -> str:
+        """Return what stands for the queue in the routing table of its exchange."""
+        routing_key = queue.name if queue.routing_key is None else queue.routing_key
+        if queue.exchange_type == "fanout":
+            routing_key = queue.routing_key or ""
+        pattern = topic_pattern(routing_key) if queue.exchange_type == "topic" else ""
+        return self._separator.join((routing_key, pattern, queue.name))
+
+    def queues_bound(self, members: list[bytes], routing_key: str) -> list[str]:
+        """Return the queues that a routing table gives for a routing key, each once."""
+        found: dict[str, None] = {}
+        for member in members:
+            fields = member.decode("utf-8", "replace").split(self._separator)
+            if len(fields) == 3 and (
+                fields[0] == routing_key or (fields[1] and re.match(fields[1], routing_key))
+            ):
+                found[fields[2]] = None
+        return list(found)
+
+
+def topic_pattern(routing_key: str) -> str:
+    """Return the regular expression that kombu stores for a topic's binding key."""
+    words = {"*": r"[^\.]+", "#": ".*?"}
+    return "^" + r"\.".join(words.get(word, word) for word in routing_key.split(".")) + "$"
+
+
+class ResultKeys:
+    """The keys of results, which are also the channels they are told on. Immutable."""
+
+    def __init__(self, prefix: str) -> None:
+        # Differs because Celery's result backend, unlike its broker, sets the prefix off by "_".
+        if prefix and prefix[-1] not in ":_-.":
+            prefix += "_"
+        self._task = f"{prefix}celery-task-meta-"
+        self._group = f"{prefix}celery-taskset-meta-"
+
+    def task(self, task_id: str) -> bytes:
+        """Return key and channel of one task's result."""
+        return (self._task + task_id).encode()
+
+    def task_id(self, key: bytes) -> str:
+        """Return the id that ``task`` made this key of."""
+        return key.decode()[len(self._task) :]
+
+    def group(self, group_id: str) -> bytes:
+        """Return the key of a saved group."""
+        return (self._group + group_id).encode()

@@ -1,0 +1,54 @@
+"""The Redis driver keeps every promise; and what is promised of Redis alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.redis_server import free_port
+from umbel.drivers.redis import RedisDriver
+from umbel.drivers.redis.broker import RedisBroker
+from umbel.drivers.redis.result_backend import RedisResultBackend
+from umbel.testing.conformance.broker_suite import BrokerSuite
+from umbel.testing.conformance.result_backend_suite import ResultBackendSuite
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def driver(redis_url: str) -> Iterator[RedisDriver]:
+    driver = RedisDriver(redis_url, {})
+    yield driver
+    driver.broker().close()
+    driver.result_backend().close()
+
+
+@pytest.fixture
+def nobody() -> RedisDriver:
+    """A driver whose server is not there."""
+    return RedisDriver(f"redis://127.0.0.1:{free_port()}/0", {})
+
+
+class TestRedisBroker(BrokerSuite):
+    @pytest.fixture
+    def broker(self, driver: RedisDriver) -> RedisBroker:
+        return driver.broker()
+
+    @pytest.fixture
+    def backend(self, driver: RedisDriver) -> RedisResultBackend:
+        return driver.result_backend()
+
+    @pytest.fixture
+    def unreachable_broker(self, nobody: RedisDriver) -> RedisBroker:
+        return nobody.broker()
+
+
+class TestRedisResultBackend(ResultBackendSuite):
+    @pytest.fixture
+    def backend(self, driver: RedisDriver) -> RedisResultBackend:
+        return driver.result_backend()
+
+    @pytest.fixture
+    def unreachable_backend(self, nobody: RedisDriver) -> RedisResultBackend:
+        return nobody.result_backend()
