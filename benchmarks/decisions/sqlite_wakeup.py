@@ -1,7 +1,9 @@
 """How should processes that share one SQLite file hear of each other's commits?
 
-Prints, for each way: how long after a commit another process has read the new row, what the commit
-costs the writer in addition, and what waiting costs a process while nothing happens.
+Prints, for each way: how long after the beginning of a commit another process has read the new row,
+what waking costs the writer in addition, and what waiting costs a process while nothing happens.
+Then the same for the driver itself: from the call of ``publish`` until another process's
+``receive`` has returned with the claim, and from ``store`` until another process's watcher tells.
 
     PYTHONPATH=packages/umbel/src python benchmarks/decisions/sqlite_wakeup.py
 
@@ -16,6 +18,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import secrets
 import selectors
 import socket
 import sqlite3
@@ -24,9 +27,16 @@ import struct
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from umbel.drivers.sqlite import SqliteDriver
+from umbel.drivers.sqlite.location import Location
+from umbel.model.message import EncodedMessage
+from umbel.model.outcome import ResultRecord
+from umbel.model.presence import Presence
+from umbel.model.queues import Outgoing, Queue
+from umbel.wire import envelope
 
 IN_MODIFY = 0x00000002
 
@@ -149,6 +159,106 @@ class Datagram(Way):
                     self.sender.sendto(b"!", bell.path)
 
 
+QUEUE = Queue("celery")
+
+
+def presence() -> Presence:
+    return Presence(
+        owner=secrets.token_hex(16),
+        name="celery@host",
+        pid=os.getpid(),
+        pool="prefork",
+        concurrency=1,
+        queues=("celery",),
+        version="0",
+        started=0.0,
+    )
+
+
+def driver_waiter(kind: str, directory: Path, pipe: Connection, idle: float) -> None:
+    """Wait in the driver's own consumer or watcher; tell how late each message or record came."""
+    driver = SqliteDriver(Location(directory / "queue.db"))
+    latencies: list[float] = []
+    if kind == "publish to receive":
+        consumer = driver.broker().open_consumer(
+            [QUEUE], presence=presence(), lease=15.0, results=driver.result_backend()
+        )
+        receive = lambda timeout: [  # noqa: E731 - two ways of asking, one loop
+            int.from_bytes(envelope.load(each.raw).body) for each in consumer.receive(10, timeout)
+        ]
+        consumer.receive(1, 0.0)
+    else:
+        watcher = driver.result_backend().open_watcher()
+        watcher.watch([f"task-{number}" for number in range(2000)])
+        receive = lambda timeout: [  # noqa: E731
+            int.from_bytes(each.document) for each in watcher.receive(timeout)
+        ]
+    pipe.send("ready")
+    before = time.process_time()
+    receive(idle)
+    pipe.send((time.process_time() - before) / idle)
+    while not pipe.poll(0):
+        told = receive(0.5)
+        now = time.monotonic_ns()
+        latencies += [(now - at) / 1e6 for at in told]
+    pipe.send(latencies)
+
+
+def measure_driver(kind: str, samples: int, idle: float, waiters: int) -> dict[str, float | str]:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("UMBEL_BENCH_DIR")) as text:
+        directory = Path(text)
+        driver = SqliteDriver(Location(directory / "queue.db"))
+        publisher, backend = driver.broker().open_publisher(), driver.result_backend()
+        context = multiprocessing.get_context("spawn")
+        pipes = []
+        for _ in range(waiters):
+            ours, theirs = context.Pipe()
+            context.Process(target=driver_waiter, args=(kind, directory, theirs, idle)).start()
+            pipes.append(ours)
+        assert all(pipe.recv() == "ready" for pipe in pipes)
+        idle_cpu = statistics.mean(pipe.recv() for pipe in pipes)
+        calls: list[float] = []
+        for number in range(samples):
+            time.sleep(0.003 + 0.0007 * (number % 11))
+            began = time.perf_counter()
+            stamp = time.monotonic_ns().to_bytes(8)
+            if kind == "publish to receive":
+                message = EncodedMessage(
+                    headers={}, properties={}, body=stamp, content_type="", content_encoding=""
+                )
+                publisher.publish([Outgoing(message=message, queue=QUEUE)], timeout=5.0)
+            else:
+                backend.store(
+                    [
+                        ResultRecord(
+                            task_id=f"task-{number}", state="SUCCESS", document=stamp, final=True
+                        )
+                    ]
+                )
+            calls.append((time.perf_counter() - began) * 1e6)
+        time.sleep(0.1)
+        for pipe in pipes:
+            pipe.send("stop")
+        latencies = sorted(latency for pipe in pipes for latency in pipe.recv())
+        return {
+            "the driver": kind,
+            "p50 ms": statistics.median(latencies),
+            "p99 ms": latencies[int(len(latencies) * 0.99)],
+            "max ms": latencies[-1],
+            "call us": statistics.median(calls),
+            "idle cpu %": idle_cpu * 100,
+        }
+
+
+def show(rows: list[dict[str, float | str]]) -> None:
+    print("| " + " | ".join(rows[0]) + " |")
+    print("|" + "---|" * len(rows[0]))
+    for row in rows:
+        cells = (f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
 WAYS: dict[str, type[Way]] = {
     "data_version, 1 ms": Polling,
     "data_version, 10 ms": Polling10,
@@ -246,15 +356,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = [measure(name, options.samples, options.idle, options.waiters) for name in WAYS]
+    driver_rows = [
+        measure_driver(kind, options.samples, options.idle, options.waiters)
+        for kind in ("publish to receive", "store to watcher")
+    ]
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([*rows, *driver_rows], indent=2))
         return
-    show: Callable[[object], str] = lambda v: f"{v:.3f}" if isinstance(v, float) else str(v)  # noqa: E731
-    titles = list(rows[0])
-    print("| " + " | ".join(titles) + " |")
-    print("|" + "---|" * len(titles))
-    for row in rows:
-        print("| " + " | ".join(show(row[title]) for title in titles) + " |")
+    show(rows)
+    show(driver_rows)
 
 
 if __name__ == "__main__":

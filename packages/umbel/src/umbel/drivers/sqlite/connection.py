@@ -35,6 +35,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
 """Seconds between tries for the write lock. A transaction takes about a millisecond; SQLite's own
 waiting would soon sleep 100 ms at a time, or whole seconds where it was built without usleep."""
 
+LOG_LIMIT = 16_000_000
+"""Bytes of write-ahead log above which a writer makes room (_shorten_log)."""
+_LOG_LOOK = 0.25
+"""Seconds between looks at the size of the log."""
+
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
 """Connections of the parent process. Closing one in a child could break the parent's locks, and
@@ -62,6 +67,7 @@ class Connection:
         self._unavailable = unavailable
         self._database: sqlite3.Connection | None = None
         self._file = (0, 0)
+        self._look_at_log = 0.0
         _open.add(self)
 
     @contextmanager
@@ -119,6 +125,29 @@ class Connection:
             raise OutcomeUnknown(f"{translated}; whether the last step was kept is unknown") from (
                 error
             )
+        now = time.monotonic()
+        if now >= self._look_at_log:
+            self._look_at_log = now + _LOG_LOOK
+            self._shorten_log(database)
+
+    def _shorten_log(self, database: sqlite3.Connection) -> None:
+        """Begin the log anew where busy writers have kept SQLite from doing so.
+
+        SQLite copies the log into the file by itself, but begins it anew only in a moment in which
+        nobody has written since. Two busy workers leave no such moment: in the benchmark
+        sqlite_durability.py the log grew by 190 MB for 200,000 tasks. TRUNCATE holds the writers
+        off while it copies what is left, a few milliseconds.
+        """
+        try:
+            if os.stat(f"{self.location.path}-wal").st_size < LOG_LIMIT:
+                return
+            database.execute("PRAGMA busy_timeout = 100")
+            try:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                database.execute("PRAGMA busy_timeout = 0")
+        except (OSError, sqlite3.Error):
+            return  # the transaction is kept; whatever is wrong here, the next one will say
 
     def _undo(self, database: sqlite3.Connection) -> bool:
         """Roll back; True when nothing of the transaction can have been kept."""
