@@ -103,6 +103,9 @@ class Leading:
                 if not sharing:
                     self._drop(task_id)
             waiter.missing.clear()
+            if not self._asked:
+                # Whoever comes next has patience of his own.
+                self._failing_since, self._pause = None, _FIRST_PAUSE
 
     def _uncount(self, waiter: Waiter) -> None:
         """The background thread need not serve this waiter any more. Under the lock."""
@@ -183,8 +186,6 @@ class Leading:
         closed: Watcher | None = None
         with self._lock:
             self._leader = None
-            if not self._asked:
-                self._failing_since, self._pause = None, _FIRST_PAUSE
             if self._closing:
                 self._closing = False
                 closed, self._watcher = self._watcher, None
@@ -337,11 +338,20 @@ class Leading:
             self._fresh = {}
             for waiter in failed:
                 waiter.missing.clear()
-                waiter.error = error
+                waiter.error = _copy(error)
                 self._uncount(waiter)
                 self._rouse_follower(waiter)
         for waiter in failed:
             waiter.after_delivery()
+
+
+def _copy(error: Exception) -> Exception:
+    """Return the error for one of several who raise it: each has a traceback of its own."""
+    if not isinstance(error, BackendUnavailable):
+        return error
+    own = BackendUnavailable(*error.args)
+    own.__cause__ = error.__cause__
+    return own
 
 
 class _Background:
