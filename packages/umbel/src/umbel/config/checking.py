@@ -192,8 +192,8 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
     def _check_other(self, checked: Checked, key: str, read: Callable[[], Any]) -> None:
         prefix = prefix_of(self.namespace)
         in_namespace = bool(prefix) and key.startswith(prefix)
-        if self.is_source and prefix and not in_namespace:
-            return
+        if self.is_source and (key == "TIME_ZONE" or (prefix and not in_namespace)):
+            return  # Django's time zone is taken over elsewhere; the rest is somebody else's
         bare = key[len(prefix) :].lower() if in_namespace else key
         if self.is_code and bare.isupper() and not bare.startswith(_OLD_PREFIXES):
             return  # a constant of the program
@@ -233,7 +233,7 @@ def _check_zone(name: str) -> None:
         if not known:
             return  # a system without time zone data: nothing can be said about any name
         close = _closest(name, known, cutoff=0.6)
-        hint = f"; did you mean {close!r}?" if close else " such as 'Europe/Rome'"
+        hint = f": did you mean {close!r}?" if close else " such as 'Europe/Rome'"
         raise ValueError(f"is {name!r}, which is not a time zone{hint}") from None
 
 

@@ -307,12 +307,15 @@ class Conf(MutableMapping[str, Any]):
         For ``settings``, which everybody reads. Raises ImproperlyConfigured with everything that
         is wrong.
         """
-        with self._lock:
+        while True:
             self._read()
-            if "settings" not in self.__dict__:
-                self.__dict__["settings"] = self._layers.settings()
-            made: Settings = self.__dict__["settings"]
-            return made
+            with self._lock:
+                if not self._is_read:
+                    continue  # another thread gave a new source in between
+                if "settings" not in self.__dict__:
+                    self.__dict__["settings"] = self._layers.settings()
+                made: Settings = self.__dict__["settings"]
+                return made
 
     def _setting_named(self, key: str) -> str | None:
         return setting_named(key, self._layers.namespace)
