@@ -29,7 +29,8 @@ class Context:
     """
 
     task: str | None
-    id: str | None
+    id: str
+    """None where nothing runs, as everything else here that has no better empty value."""
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     retries: int

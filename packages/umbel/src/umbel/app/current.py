@@ -14,11 +14,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from umbel.app.app import App
-    from umbel.app.task import Task
+
+    Construct: TypeAlias = Callable[[App], object]
+    """Makes a task on an app."""
 
 _here: ContextVar[App | None] = ContextVar("umbel.app", default=None)
 
@@ -32,7 +34,8 @@ class _Process:
         self.default: App | None = None
         self.make_default: Callable[[], App] | None = None
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
-        self.shared: list[Callable[[App], Task[..., object]]] = []
+        self.shared: list[Construct] = []
+        self.lent: list[tuple[weakref.ref[App], Construct]] = []
 
 
 _process = _Process()
@@ -48,6 +51,7 @@ def leave(app: App) -> None:
     """Forget an app that was closed; if it was the current one there is none now."""
     with _process.lock:
         _process.apps.discard(app)
+        _process.lent = [one for one in _process.lent if one[0]() is not app]
         if _process.latest is app:
             _process.latest = None
         if _process.default is app:
@@ -109,16 +113,34 @@ def _make_default() -> App:
 # --- tasks that belong to every app ---------------------------------------------------------------
 
 
-def share(construct: Callable[[App], Task[..., object]]) -> None:
+def share(construct: Construct) -> None:
     """Have this task constructed by every app: finalized ones now, others when they are."""
     with _process.lock:
         _process.shared.append(construct)
-        apps = [app for app in _process.apps if app.finalized]
-    for app in apps:
+        finalized = [app for app in _process.apps if app.finalized]
+    for app in finalized:
         construct(app)
 
 
-def shared_constructors() -> list[Callable[[App], Task[..., object]]]:
-    """Return what every app constructs when it is finalized."""
+def lend(owner: App, construct: Construct) -> None:
+    """Have a task of one app constructed by apps that are finalized later, as long as it lives."""
     with _process.lock:
-        return list(_process.shared)
+        _process.lent = [one for one in _process.lent if one[0]() is not None]
+        _process.lent.append((weakref.ref(owner), construct))
+
+
+def shared_constructors(app: App) -> list[Construct]:
+    """Return what this app constructs when it is finalized."""
+    with _process.lock:
+        lent = [construct for owner, construct in _process.lent if owner() not in (None, app)]
+        return [*_process.shared, *lent]
+
+
+def apps() -> list[App]:
+    """Return every app that is alive."""
+    return list(_process.apps)
+
+
+def renew_lock() -> None:
+    """Make the lock anew, in a forked child: whoever held it is not there."""
+    _process.lock = threading.RLock()

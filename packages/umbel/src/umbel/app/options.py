@@ -13,28 +13,91 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from umbel.app.publish_policy import NO_RETRY, RetryPolicy
-from umbel.errors import InvalidOption, UnknownOption, UnknownOptionWarning
+from umbel.errors import (
+    InvalidOption,
+    TaskSignatureMismatch,
+    UnknownOption,
+    UnknownOptionWarning,
+)
 
 MESSAGE_OPTIONS = frozenset(
-    "task_id countdown eta expires priority time_limit soft_time_limit ignore_result headers "
-    "shadow argsrepr kwargsrepr link link_error root_id parent_id group_id group_index chord chain "
-    "retries replaced_task_nesting stamped_headers stamps reply_to correlation_id origin".split()
+    {
+        "task_id",
+        "countdown",
+        "eta",
+        "expires",
+        "priority",
+        "time_limit",
+        "soft_time_limit",
+        "ignore_result",
+        "headers",
+        "shadow",
+        "argsrepr",
+        "kwargsrepr",
+        "link",
+        "link_error",
+        "root_id",
+        "parent_id",
+        "group_id",
+        "group_index",
+        "chord",
+        "chain",
+        "retries",
+        "replaced_task_nesting",
+        "stamped_headers",
+        "stamps",
+        "reply_to",
+        "correlation_id",
+        "origin",
+    }
 )
 """They end in the message itself."""
 
-ROUTE_OPTIONS = frozenset("queue exchange exchange_type routing_key route_name router".split())
+ROUTE_OPTIONS = frozenset(
+    {
+        "queue",
+        "exchange",
+        "exchange_type",
+        "routing_key",
+        "route_name",
+        "router",
+    }
+)
 """They decide where the message goes."""
 
 SENDING_OPTIONS = frozenset(
-    "serializer compression retry retry_policy timeout confirm_timeout add_to_parent result_cls "
-    "producer connection publisher declare task_type".split()
+    {
+        "serializer",
+        "compression",
+        "retry",
+        "retry_policy",
+        "timeout",
+        "confirm_timeout",
+        "add_to_parent",
+        "result_cls",
+        "producer",
+        "connection",
+        "publisher",
+        "declare",
+        "task_type",
+    }
 )
 """They say how it is sent. ``producer``, ``connection``, ``publisher`` (Celery's: a connection to
 use) and ``declare`` have nothing to act on here: connections are Umbel's own."""
 
 BROKER_PROPERTIES = frozenset(
-    "delivery_mode expiration mandatory immediate message_id timestamp type user_id app_id "
-    "cluster_id".split()
+    {
+        "delivery_mode",
+        "expiration",
+        "mandatory",
+        "immediate",
+        "message_id",
+        "timestamp",
+        "type",
+        "user_id",
+        "app_id",
+        "cluster_id",
+    }
 )
 """They travel as properties of the message, for brokers that know them."""
 
@@ -235,14 +298,14 @@ def checked_arguments(
     if args is None:
         args = ()
     elif not isinstance(args, list | tuple):
-        raise UnknownOption(
+        raise TaskSignatureMismatch(
             f"{where()}: args must be a list or a tuple, and is {args!r} "
             f"({type(args).__name__}). For one argument write args=(value,)."
         )
     if kwargs is None:
         kwargs = {}
     elif not isinstance(kwargs, Mapping):
-        raise UnknownOption(
+        raise TaskSignatureMismatch(
             f"{where()}: kwargs must be a mapping, and is {kwargs!r} ({type(kwargs).__name__})."
         )
     return args, kwargs

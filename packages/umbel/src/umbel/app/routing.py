@@ -39,7 +39,8 @@ class Router:
         self.queues: dict[str, Queue] = {
             queue.name: queue for queue in _listed_queues(settings, self.default)
         }
-        """The queues that are configured, by name, then those that were asked for."""
+        """The queues that are configured, by name: what a worker consumes by itself."""
+        self._made: dict[str, Queue] = {}
         self._configured = bool(settings.task_queues)
         if not self._configured:
             self.queues[self.default.name] = self.default
@@ -79,7 +80,7 @@ class Router:
 
     def named(self, name: str) -> Queue:
         """Return the queue of this name, made on the fly unless that is switched off."""
-        queue = self.queues.get(name)
+        queue = self.queues.get(name) or self._made.get(name)
         if queue is not None:
             return queue
         if not self._settings.task_create_missing_queues:
@@ -95,14 +96,14 @@ class Router:
             exchange_type=kind or self._settings.task_default_exchange_type,
             max_priority=self._settings.task_queue_max_priority,
         )
-        self.queues[name] = queue
+        self._made[name] = queue
         return queue
 
     def _known(self, queue: Any) -> Queue:
         if isinstance(queue, str):
             return self.named(queue)
         made = queue_from(queue, self._settings)
-        return self.queues.setdefault(made.name, made)
+        return self.queues.get(made.name) or self._made.setdefault(made.name, made)
 
     def _bound_to(self, exchange: Any, routing_key: str | None, kind: str | None) -> Queue:
         """Return the configured queue that this exchange and key lead to, else make one."""
@@ -123,7 +124,7 @@ class Router:
                 exchange_type=kind or own_kind or self._settings.task_default_exchange_type,
                 max_priority=self._settings.task_queue_max_priority,
             )
-            self.queues[key] = made
+            self._made[key] = made
         return self.named(key)
 
     def _ask(

@@ -1,0 +1,144 @@
+"""What an app reaches the world through: broker, result backend, publishing, listening.
+
+Made by the app for the URLs of its settings, opened when first used, made anew when those settings
+change. Nothing here is fork-aware by itself: drivers, publishing and listening each renew what they
+hold in a child.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, TypeAlias
+
+from umbel.app.listening import ResultListener
+from umbel.app.publish_policy import NO_RETRY, RetryPolicy
+from umbel.app.publishing import Publishing
+from umbel.config.settings import Settings
+from umbel.drivers.opening import open_backend, open_broker
+from umbel.errors import ImproperlyConfigured, NoResultBackend
+from umbel.ports import Broker, ResultBackend
+
+_NONE = (None, "", "disabled")
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class Connections:
+    """The connections of one app for one set of URLs. Thread-safe; opens nothing by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._broker: Broker | None = None
+        self._sending_broker: Broker | None = None
+        self._backend: ResultBackend | None = None
+        self._publishing: Publishing | None = None
+        self._results: ResultListener | None = None
+
+    @staticmethod
+    def key(settings: Settings) -> Key:
+        """Return what these connections depend on: equal keys need no others."""
+        return (
+            settings.broker_url,
+            settings.broker_read_url,
+            settings.broker_write_url,
+            repr(settings.broker_transport_options),
+            str(settings.result_backend),
+            repr(settings.result_backend_transport_options),
+            settings.broker_publish_timeout,
+            settings.task_publish_retry,
+            repr(settings.task_publish_retry_policy),
+        )
+
+    @property
+    def broker(self) -> Broker:
+        """Where workers consume."""
+        if self._broker is None:
+            with self._lock:
+                self._broker = self._open(self._settings.broker_read_url)
+        return self._broker
+
+    @property
+    def sending_broker(self) -> Broker:
+        """Where messages are sent to; the same as ``broker`` unless the settings part them."""
+        if self._sending_broker is None:
+            with self._lock:
+                self._sending_broker = self._open(self._settings.broker_write_url)
+        return self._sending_broker
+
+    @property
+    def publishing(self) -> Publishing:
+        """The way to the broker that all threads share."""
+        if self._publishing is None:
+            with self._lock:
+                if self._publishing is None:
+                    settings = self._settings
+                    self._publishing = Publishing(
+                        self.sending_broker,
+                        timeout=settings.broker_publish_timeout,
+                        policy=RetryPolicy.from_mapping(settings.task_publish_retry_policy)
+                        if settings.task_publish_retry
+                        else NO_RETRY,
+                    )
+        return self._publishing
+
+    @property
+    def has_result_backend(self) -> bool:
+        """Whether results are kept at all."""
+        return self._settings.result_backend not in _NONE
+
+    @property
+    def result_backend(self) -> ResultBackend:
+        """Where results rest. Raises NoResultBackend where none is configured."""
+        if self._backend is None:
+            if not self.has_result_backend:
+                raise NoResultBackend(
+                    "No result backend is configured, so nothing is known of results: set "
+                    "result_backend (or backend= of the app) to a URL such as "
+                    "'redis://localhost:6379/1' or 'sqlite:///umbel.sqlite3'."
+                )
+            url = self._settings.result_backend
+            if not isinstance(url, str):
+                raise ImproperlyConfigured(
+                    f"result_backend is {url!r}: Umbel takes a URL there. Results of a class of "
+                    "your own need a driver (see umbel.ports.Driver)."
+                )
+            with self._lock:
+                options = self._settings.result_backend_transport_options
+                self._backend = open_backend(url, options)
+        return self._backend
+
+    @property
+    def results(self) -> ResultListener:
+        """Who hears of results."""
+        if self._results is None:
+            with self._lock:
+                if self._results is None:
+                    self._results = ResultListener(self.result_backend)
+        return self._results
+
+    def close(self) -> None:
+        """Let go of everything that was opened. Using it again opens it again."""
+        with self._lock:
+            publishing, self._publishing = self._publishing, None
+            results, self._results = self._results, None
+            brokers = {id(one): one for one in (self._broker, self._sending_broker) if one}
+            backend, self._backend = self._backend, None
+            self._broker = self._sending_broker = None
+        if publishing is not None:
+            publishing.close()
+        if results is not None:
+            results.close()
+        for broker in brokers.values():
+            broker.close()
+        if backend is not None:
+            backend.close()
+
+    def _open(self, url: str | None) -> Broker:
+        chosen = url or self._settings.broker_url
+        if not chosen:
+            raise ImproperlyConfigured(
+                "No broker is configured: set broker_url (or broker= of the app) to a URL such as "
+                "'redis://localhost:6379/0' or 'sqlite:///umbel.sqlite3'."
+            )
+        return open_broker(chosen, self._settings.broker_transport_options)

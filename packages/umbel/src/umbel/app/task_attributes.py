@@ -1,0 +1,140 @@
+"""The attributes of a task: what can be set in the decorator, on a class, or by a setting.
+
+The base of ``task.Task``, and nothing else's. An attribute that is set nowhere is read from the
+app's settings at the moment of reading, so it is right whenever the configuration was loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from umbel.app.current import get_current_app
+from umbel.config.settings import Settings
+from umbel.errors import MaxRetriesExceededError, OperationalError
+
+if TYPE_CHECKING:
+    from umbel.app.app import App
+    from umbel.ports import ResultBackend
+
+
+class FromSettings:
+    """An attribute that is what the app's settings say, until it is set on a class or a task."""
+
+    def __init__(self, read: Callable[[Settings], Any]) -> None:
+        self._read = read
+
+    def __get__(self, task: TaskAttributes | None, owner: type) -> Any:
+        return None if task is None else self._read(task.app.settings)
+
+
+class _CurrentApp:
+    """The app of a task that no app has registered."""
+
+    def __get__(self, task: TaskAttributes | None, owner: type) -> App:
+        return get_current_app()
+
+
+def _setting(name: str) -> Any:
+    return FromSettings(lambda settings: getattr(settings, name))
+
+
+def _acks_on_failure(settings: Settings) -> bool:
+    own = settings.task_acks_on_failure
+    return bool(settings.task_acks_on_failure_or_timeout if own is None else own)
+
+
+def _acks_on_timeout(settings: Settings) -> bool:
+    own = settings.task_acks_on_timeout
+    return bool(settings.task_acks_on_failure_or_timeout if own is None else own)
+
+
+class TaskAttributes:
+    """Everything about a task that is data. Durations in seconds."""
+
+    if TYPE_CHECKING:
+        app: App
+    else:
+        app = _CurrentApp()
+
+    name: str = ""
+    """The registered name; given by the app when empty."""
+
+    # --- retrying ---
+
+    max_retries: int | None = 3
+    """How often it may be retried; None: for ever."""
+    default_retry_delay: float = 180
+    autoretry_for: Sequence[type[BaseException]] = ()
+    dont_autoretry_for: Sequence[type[BaseException]] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | float = False
+    """Exponential delay; a number is its factor in seconds."""
+    retry_backoff_max: float = 600
+    retry_jitter: bool = True
+    throws: Sequence[type[BaseException]] = ()
+    """Exceptions that are expected: the run still fails, and is logged without a traceback."""
+
+    # --- results ---
+
+    ignore_result: bool = _setting("task_ignore_result")
+    store_errors_even_if_ignored: bool = _setting("task_store_errors_even_if_ignored")
+    store_eager_result: bool = _setting("task_store_eager_result")
+    track_started: bool = _setting("task_track_started")
+    trail: bool = True
+    """Note what a run sends as its children."""
+    resultrepr_maxsize: int = 1024
+
+    # --- running ---
+
+    acks_late: bool = _setting("task_acks_late")
+    acks_on_failure: bool = FromSettings(_acks_on_failure)  # type: ignore[assignment]  # descriptor
+    acks_on_timeout: bool = FromSettings(_acks_on_timeout)  # type: ignore[assignment]  # descriptor
+    acks_on_failure_or_timeout: bool = _setting("task_acks_on_failure_or_timeout")
+    reject_on_worker_lost: bool | None = _setting("task_reject_on_worker_lost")
+    retry_on_worker_lost: bool = _setting("task_retry_on_worker_lost")
+    time_limit: float | None = None
+    """Hard limit; None: the worker's own (``task_time_limit``)."""
+    soft_time_limit: float | None = None
+    rate_limit: int | float | str | None = _setting("task_default_rate_limit")
+    send_events: bool = True
+
+    # --- sending ---
+
+    queue: Any = None
+    exchange: Any = None
+    exchange_type: str | None = None
+    routing_key: str | None = None
+    delivery_mode: int | str | None = None
+    priority: int | None = _setting("task_default_priority")
+    expires: Any = None
+    serializer: str = _setting("task_serializer")
+    compression: str | None = _setting("task_compression")
+    typing: bool = True
+    """Check arguments where the task is called."""
+    typing_of_values: bool | None = None
+    """Check plain annotated types too; None: in the profile ``umbel``."""
+    shared: bool = True
+
+    pydantic: bool = False
+    """Convert arguments and the return value by their annotations (needs pydantic)."""
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
+
+    # --- what the runner asks, worked out when the task is made ---
+
+    is_async: bool = False
+    has_own_call: bool = False
+    has_before_start: bool = False
+    has_on_success: bool = False
+    has_on_failure: bool = False
+    has_on_retry: bool = False
+    has_after_return: bool = False
+    has_shadow_name: bool = False
+
+    own_backend: ResultBackend | None = None
+    """The result backend of this task alone; None: the app's."""
+
+    MaxRetriesExceededError = MaxRetriesExceededError
+    OperationalError = OperationalError
