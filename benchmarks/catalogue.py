@@ -73,7 +73,9 @@ def _rates(one: int, two: int, many: int) -> dict[Shape, int]:
 
 
 def _umbel(*arguments: str) -> list[list[str]]:
-    return [["-m", "umbel", "-A", "benchmarks.peers.umbel.app", "worker", "-l", "error", *arguments]]
+    return [
+        ["-m", "umbel", "-A", "benchmarks.peers.umbel.app", "worker", "-l", "error", *arguments]
+    ]
 
 
 def _celery(*arguments: str) -> list[list[str]]:
@@ -142,13 +144,15 @@ PEERS: tuple[Peer, ...] = (
         module="dramatiq",
         imports="dramatiq",
         delivery=AT_LEAST_ONCE,
-        why="acknowledged after the task, heartbeats",
+        why="acknowledged after the task, heartbeats; prefetch 128",
         commands={
             Shape.ONE: _dramatiq(1, 1),
             Shape.TWO: _dramatiq(2, 1),
             Shape.MANY: _dramatiq(1, 100),
         },
         rate=_rates(4_000, 6_000, 3_500),
+        # Its default prefetches two messages for a thread and then sleeps most of the time.
+        extra={"dramatiq_queue_prefetch": "128"},
     ),
     Peer(
         name="taskiq",

@@ -10,4 +10,4 @@ RESULTS = os.environ.get("BENCH_RESULTS", "1") == "1"
 SLOTS = int(os.environ.get("BENCH_SLOTS", "1"))
 HOME = os.environ.get("BENCH_HOME", ".")
 EMBEDDED = os.environ.get("BENCH_STORE", "redis") == "sqlite"
-SQLITE_PATH = os.path.join(HOME, "queue.sqlite3")  # noqa: PTH118 - plain text goes into URLs
+SQLITE_PATH = os.path.join(HOME, "queue.sqlite3")

@@ -13,13 +13,13 @@ from benchmarks.peers.surroundings import REDIS_PORT, RESULTS, SLOTS
 settings = RedisSettings(port=REDIS_PORT)
 
 
-async def add(ctx, x, y):
+async def add(ctx, x, y):  # noqa: ARG001 - it is given
     tally.count()
     return x + y
 
 
 class WorkerSettings:
-    functions = [add]
+    functions = (add,)
     redis_settings = settings
     max_jobs = SLOTS
     poll_delay = 0.001

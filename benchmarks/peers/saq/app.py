@@ -1,4 +1,4 @@
-"""SAQ on Redis. A result that is not wanted gets a lifetime of zero seconds' worth: none is kept."""
+"""SAQ on Redis; where results are not wanted, a job is deleted when it is done."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from saq.worker import start
 from benchmarks.peers import tally
 from benchmarks.peers.surroundings import REDIS_URL, RESULTS, SLOTS
 
-TTL = 3600 if RESULTS else -1  # -1: the job's key is deleted when it is done
+TTL = 3600 if RESULTS else -1
 queue = Queue.from_url(REDIS_URL, name="bench")
 
 
-async def add(ctx, *, x, y):
+async def add(ctx, *, x, y):  # noqa: ARG001 - it is given
     tally.count()
     return x + y
 

@@ -22,7 +22,8 @@ class Sender:
             )
 
     async def call(self, i):
-        return await queue.apply("add", x=i, y=1, ttl=TTL, timeout=10)
+        # Not Job.refresh: it reads first and subscribes then, so it misses quick ones.
+        return await queue.apply("add", x=i, y=1, ttl=TTL, timeout=10, poll_interval=0.001)
 
     async def close(self):
         await queue.disconnect()

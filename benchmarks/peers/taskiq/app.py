@@ -9,7 +9,9 @@ from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBr
 from benchmarks.peers import tally
 from benchmarks.peers.surroundings import REDIS_URL, RESULTS
 
-broker = (RedisStreamBroker if os.environ.get("BENCH_STREAM") == "1" else ListQueueBroker)(REDIS_URL)
+broker = (RedisStreamBroker if os.environ.get("BENCH_STREAM") == "1" else ListQueueBroker)(
+    REDIS_URL
+)
 if RESULTS:
     broker = broker.with_result_backend(RedisAsyncResultBackend(REDIS_URL, result_ex_time=3600))
 
