@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 from datetime import timedelta
 from typing import Any
@@ -136,7 +138,8 @@ def test_default_mappings_may_be_written_into() -> None:
     conf.beat_schedule["hourly"] = {"task": "t"}
     assert conf.settings.beat_schedule == {"hourly": {"task": "t"}}
     assert conf.beat_schedule is conf.settings.beat_schedule
-    assert before.beat_schedule == other.settings.beat_schedule == other.beat_schedule == {}
+    assert conf.settings is before
+    assert other.settings.beat_schedule == other.beat_schedule == {}
 
 
 def test_a_mapping_of_the_program_is_seen_as_it_grows() -> None:
@@ -371,6 +374,30 @@ def test_a_copy_is_independent() -> None:
     assert twin.settings.beat_schedule == {"x": 1, "y": 2}
     assert twin != conf
     assert len({twin, conf}) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # what is tested
+def test_a_child_forked_while_another_thread_reads_can_read() -> None:
+    conf = Conf()
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold(_: Conf) -> None:
+        held.set()
+        let_go.wait(10)
+
+    conf.on_configure.append(hold)
+    reader = threading.Thread(target=conf.make_settings)
+    reader.start()
+    held.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # ends the child if it waits for a lock that nobody will let go
+        conf.on_configure.clear()
+        os._exit(0 if conf.settings.task_acks_late else 1)
+    _, status = os.waitpid(child, 0)
+    let_go.set()
+    reader.join()
+    assert status == 0
 
 
 def test_a_profile_that_does_not_exist() -> None:

@@ -6,10 +6,12 @@ mapping. What wins over what is in ``layers``, which names are errors in ``check
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any, overload
+from weakref import WeakSet
 
 import msgspec
 
@@ -24,6 +26,19 @@ _AS_CELERY_HAS_THEM: Mapping[str, Any] = {"result_expires": timedelta(days=1)}
 _COMPOSED = frozenset({"broker_url", "result_backend"})
 """What ``Settings`` may have from other settings; Celery's programs see None here."""
 _ATTRIBUTES = frozenset({"on_configure", "on_after_configure"})
+
+
+_ALL: WeakSet[Conf] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for conf in _ALL:
+        conf._lock = threading.RLock()
+
+
+# Race: a thread that reads settings for the first time while another forks. The child has its
+# lock, held, and not the thread that would let it go. Tested in test_conf.
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 class _Snapshot:
@@ -67,6 +82,7 @@ class Conf(MutableMapping[str, Any]):
         """``changes`` are what the app's constructor was given; the rest is as in set_source."""
         defaults(profile)  # raises for one that does not exist
         self._lock = threading.RLock()
+        _ALL.add(self)
         self._layers = Layers(profile)
         self._is_read = False
         self._is_announced = self._is_told = False
@@ -323,16 +339,7 @@ class Conf(MutableMapping[str, Any]):
     def _default(self, name: str) -> Any:
         if name in _COMPOSED and self.settings.profile == "celery":
             return getattr(defaults("celery"), name)
-        value = getattr(self.settings, name)
-        if not isinstance(value, dict):
-            return _AS_CELERY_HAS_THEM.get(name, value)
-        # Programs write into default mappings (app.conf.beat_schedule["x"] = ...): each Conf hands
-        # out one of its own, and its settings hold that one from then on.
-        with self._lock:
-            own = self._layers.hand_out(name, value)
-            if own is not value:
-                self._drop_snapshot()
-            return own
+        return _AS_CELERY_HAS_THEM.get(name, getattr(self.settings, name))
 
     def _drop_snapshot(self) -> None:
         self.__dict__.pop("settings", None)
@@ -368,6 +375,7 @@ class Conf(MutableMapping[str, Any]):
 
     def __setstate__(self, layers: Layers) -> None:
         self._lock = threading.RLock()
+        _ALL.add(self)
         self._layers = Layers.__new__(Layers)
         self._layers.__dict__.update(layers.__getstate__())
         self._is_read = self._is_announced = self._is_told = True

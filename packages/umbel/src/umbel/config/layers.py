@@ -21,7 +21,12 @@ from umbel.config.settings import PROFILES, Settings, defaults
 Layer: TypeAlias = dict[str, Given]
 Added: TypeAlias = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
-_CHECKED = "app.conf"
+_MAPPING_DEFAULTS = {
+    name: value
+    for name, value in msgspec.structs.asdict(defaults("celery")).items()
+    if isinstance(value, dict)
+}
+"""Programs write into these (``app.conf.beat_schedule["x"] = ...``), so each app has its own."""
 
 
 class Layers:
@@ -37,7 +42,9 @@ class Layers:
         self._environment: Layer = {}
         self._changes: Layer = {}
         self._from_sources: list[Layer] = []
-        self._handed_out: Layer = {}
+        self._own_mappings: dict[str, Any] = {
+            name: dict(value) for name, value in _MAPPING_DEFAULTS.items()
+        }
         self._custom_changes: dict[str, Any] = {}
         self._custom_read: dict[str, Any] = {}
         self._reading: sources.Reading | None = None
@@ -77,14 +84,6 @@ class Layers:
         checked = checker.check(reading.items())
         fail(checked.problems)
         self._command_line = self._command_line | checked.given
-
-    def hand_out(self, name: str, default: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a copy of a default that the program may write into; the same at every call."""
-        if name not in self._handed_out:
-            copy = dict(default)
-            self._handed_out[name] = Given(name, copy, copy, name, _CHECKED)
-        own: Mapping[str, Any] = self._handed_out[name].value
-        return own
 
     def read(self) -> None:
         """Read environment, source and added defaults, in place of what was read before.
@@ -165,8 +164,7 @@ class Layers:
         """
         given = self.given()
         profile = given["profile"].stored if "profile" in given else self.profile
-        stored = {name: one.stored for name, one in self._handed_out.items()}
-        stored |= {name: one.stored for name, one in given.items()}
+        stored = self._own_mappings | {name: one.stored for name, one in given.items()}
         made = msgspec.structs.replace(defaults(profile), **stored)
         url = composing.broker_url(made, given)
         composed = {
@@ -199,11 +197,8 @@ class Layers:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything that was read goes along; the sources themselves stay behind."""
-        own: Layer = {}
-        for name, one in self._handed_out.items():
-            copy = dict(one.value)
-            own[name] = Given(name, copy, copy, one.key, one.origin)
-        left: dict[str, Any] = {"source": None, "added": [], "_reading": None, "_handed_out": own}
+        own = {name: dict(value) for name, value in self._own_mappings.items()}
+        left: dict[str, Any] = {"source": None, "added": [], "_reading": None, "_own_mappings": own}
         return self.__dict__ | left
 
 
