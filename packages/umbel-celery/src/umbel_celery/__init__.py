@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from umbel.app.app import Celery, bugreport
+from umbel.app.celery_app import Celery
 from umbel.app.sending import new_id as uuid
 from umbel.app.shared import current_app, current_task, shared_task
 from umbel.app.task import Task
@@ -26,7 +26,6 @@ __all__ = [
     "Task",
     "__version__",
     "app",
-    "bugreport",
     "canvas",
     "current_app",
     "current_task",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from umbel.app.app import Celery, bugreport
+from umbel.app.celery_app import Celery
 from umbel.app.current import app_or_default
 from umbel.app.shared import shared_task
 
-__all__ = ["Celery", "app_or_default", "bugreport", "shared_task"]
+__all__ = ["Celery", "app_or_default", "shared_task"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from umbel.app.app import Celery
-from umbel.app.app import Celery as App
+from umbel.app.celery_app import Celery
+from umbel.app.celery_app import Celery as App
 
 __all__ = ["App", "Celery"]

@@ -19,7 +19,7 @@ from typing import Any
 from umbel.app.app import App
 from umbel.errors import ImproperlyConfigured
 
-_OUR_FRAMES = (os.path.abspath(__file__), "<frozen importlib")
+_OUR_FRAMES = (os.path.abspath(__file__), importlib.__file__, "<frozen importlib")
 
 
 class AppNotFound(ImproperlyConfigured):
@@ -167,9 +167,8 @@ def _app_from(value: Any, spec: str) -> App:
 def _app_in(module: ModuleType, spec: str) -> App:
     """Look for the app in a module: app, celery, sub-module celery, the only one there is."""
     for name in ("app", "celery"):
-        value = getattr(module, name, None)
-        if isinstance(value, App):
-            return value
+        if _is_app(getattr(module, name, None)):
+            return _found(module, name)
     if hasattr(module, "__path__"):
         inner = f"{module.__name__}.celery"
         try:
@@ -194,6 +193,11 @@ def _app_in(module: ModuleType, spec: str) -> App:
     )
 
 
+def _is_app(value: object) -> bool:
+    """Tell whether this is an app itself: ``current_app``, which only stands for one, is not."""
+    return issubclass(type(value), App)
+
+
 def _found(module: ModuleType, name: str) -> App:
     value: App = getattr(module, name)
     return value
@@ -203,7 +207,7 @@ def _names_of_apps(owner: Any) -> list[str]:
     """Return the names of the different apps in a module, one name each."""
     names: dict[int, str] = {}
     for name, value in vars(owner).items() if hasattr(owner, "__dict__") else ():
-        if isinstance(value, App):
+        if _is_app(value):
             names.setdefault(id(value), name)
     return list(names.values())
 

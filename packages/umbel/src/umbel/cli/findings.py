@@ -59,7 +59,7 @@ def show(findings: Sequence[Finding], *, color: bool, quiet: bool = False) -> No
             continue
         mark = click.style(f"{one.level:<5}", fg=_COLORS[one.level]) if color else f"{one.level:<5}"
         first, *rest = one.detail.splitlines() or [""]
-        click.echo(f"{mark}{one.subject}: {first}")
+        click.echo(f"{mark}{one.subject}: {first}", color=color)
         for line in rest:
             click.echo(f"       {line}")
         for line in one.advice.splitlines():

@@ -147,7 +147,7 @@ class Invocation:
                 raise Misled(str(error)) from error
         if self.app_object is not None:
             return self.app_object
-        return App("default", profile=self.profile)
+        return App("default", profile=self.profile, set_as_current=False)
 
 
 class Misled(click.ClickException):
