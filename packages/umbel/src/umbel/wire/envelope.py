@@ -327,6 +327,8 @@ def peek(raw: bytes) -> Peek:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _peek_slowly(raw)  # protocol 1, tagged values, other types: or simply wrong
     headers, properties = found.headers, found.properties
+    if not headers.task or not headers.id:
+        return _peek_slowly(raw)
     info = properties.delivery_info
     hard, soft = headers.timelimit or (None, None)
     eta, expires = headers.eta, headers.expires

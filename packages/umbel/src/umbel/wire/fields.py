@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 
+import msgspec
+
 from umbel.errors import DecodeError
 from umbel.model.message import TaskMessage
 from umbel.wire.moments import read_moment
@@ -19,32 +21,35 @@ from umbel.wire.signature_dict import read_signature, read_signatures
 TRANSPORT_HEADERS = frozenset({"compression", "redelivered"})
 """Headers about one journey of the bytes rather than about the task: never sent on."""
 
-BUILT_IN_HEADERS = frozenset(
-    {
-        "lang",
-        "task",
-        "id",
-        "shadow",
-        "eta",
-        "expires",
-        "group",
-        "group_index",
-        "retries",
-        "timelimit",
-        "root_id",
-        "parent_id",
-        "argsrepr",
-        "kwargsrepr",
-        "origin",
-        "ignore_result",
-        "replaced_task_nesting",
-        "stamped_headers",
-        "stamps",
-    }
-)
-_NOT_CUSTOM = BUILT_IN_HEADERS | TRANSPORT_HEADERS
 
-# Properties that have a field of their own in TaskMessage, or belong to one journey only.
+class _Headers(msgspec.Struct):
+    """The built-in headers of protocol 2 and their types."""
+
+    task: str
+    id: str
+    lang: Any = None
+    shadow: str | None = None
+    eta: Any = None
+    expires: Any = None
+    group: str | None = None
+    group_index: int | None = None
+    retries: int | None = None
+    timelimit: tuple[int | float | None, int | float | None] | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    origin: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
+
+
+_NOT_CUSTOM = frozenset(_Headers.__struct_fields__) | TRANSPORT_HEADERS
+
+# Properties that have a field of their own in TaskMessage, belong to one journey only, or are
+# options that Celery's senders let slip in here (the last three).
 _NOT_CUSTOM_PROPERTIES = frozenset(
     {
         "correlation_id",
@@ -54,8 +59,15 @@ _NOT_CUSTOM_PROPERTIES = frozenset(
         "delivery_tag",
         "delivery_info",
         "expiration",
+        "argsrepr",
+        "kwargsrepr",
+        "origin",
     }
 )
+
+
+_NO_LIMITS = (None, None)
+_NO_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def message_from(
@@ -68,50 +80,66 @@ def message_from(
     naive: tzinfo = UTC,
 ) -> TaskMessage:
     """Return the TaskMessage in these parts. ``naive``: the zone of times without offset."""
-    get = headers.get
-    task = get("task")
-    if not isinstance(task, str) or not task:
-        raise DecodeError(f"the message names no task: its header 'task' is {task!r}")
+    try:
+        # Checks every field, at 0.5 µs for all of them; by hand it took 2.
+        found = msgspec.convert(headers, _Headers)
+    except msgspec.ValidationError as error:
+        raise DecodeError(_wrong_header(headers, error)) from error
+    task = found.task
+    if not task or not found.id:
+        raise DecodeError(f"the headers 'task' and 'id' are {task!r} and {found.id!r}, not a text")
     _check_arguments(task, args, kwargs)
-    hard, soft = read_limits(get("timelimit"), task)
-    callbacks = errbacks = chain = chord = None
-    if embed:
+    if not embed or embed == _NO_EMBED:
+        callbacks = errbacks = chain = chord = None
+    else:
         callbacks, errbacks, chain, chord = _read_embed(embed, task)
-    eta, expires = get("eta"), get("expires")
+    hard, soft = found.timelimit or _NO_LIMITS
+    eta, expires = found.eta, found.expires
     return TaskMessage(
-        id=_text(get("id"), "id", task),
+        id=found.id,
         task=task,
         args=args,
         kwargs=kwargs,
-        eta=eta and read_moment(eta, f"the eta of task {task!r}", naive),
-        expires=expires and read_moment(expires, f"the expiry of task {task!r}", naive),
-        retries=_int(get("retries") or 0, "retries", task),
+        eta=None if eta is None else read_moment(eta, f"the eta of task {task!r}", naive),
+        expires=None
+        if expires is None
+        else read_moment(expires, f"the expiry of task {task!r}", naive),
+        retries=found.retries or 0,
         priority=read_priority(properties.get("priority")),
         time_limit=hard,
         soft_time_limit=soft,
-        root_id=get("root_id"),
-        parent_id=get("parent_id"),
-        group_id=get("group"),
-        group_index=get("group_index"),
+        root_id=found.root_id,
+        parent_id=found.parent_id,
+        group_id=found.group,
+        group_index=found.group_index,
         callbacks=callbacks,
         errbacks=errbacks,
         chain=chain,
         chord=chord,
-        ignore_result=get("ignore_result"),
-        shadow=get("shadow"),
-        argsrepr=get("argsrepr"),
-        kwargsrepr=get("kwargsrepr"),
-        origin=get("origin"),
+        ignore_result=found.ignore_result,
+        shadow=found.shadow,
+        argsrepr=found.argsrepr,
+        kwargsrepr=found.kwargsrepr,
+        origin=found.origin,
         correlation_id=properties.get("correlation_id"),
         reply_to=properties.get("reply_to"),
-        replaced_task_nesting=_int(
-            get("replaced_task_nesting") or 0, "replaced_task_nesting", task
-        ),
-        stamped_headers=get("stamped_headers"),
-        stamps=get("stamps") or {},
+        replaced_task_nesting=found.replaced_task_nesting or 0,
+        stamped_headers=found.stamped_headers,
+        stamps=found.stamps or {},
         headers=_custom(headers, _NOT_CUSTOM),
         properties=_custom(properties, _NOT_CUSTOM_PROPERTIES),
     )
+
+
+def _wrong_header(headers: Mapping[str, Any], error: msgspec.ValidationError) -> str:
+    task = headers.get("task")
+    if not isinstance(task, str):
+        return f"the message names no task: its header 'task' is {task!r}"
+    reason, _, place = str(error).partition(" - at `$.")
+    name = place.rstrip("`").partition("[")[0].partition(".")[0]
+    if not name:
+        return f"the headers of task {task!r} are wrong: {error}"
+    return f"the header {name!r} of task {task!r} is {headers.get(name)!r}: {reason}"
 
 
 def _custom(mapping: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
@@ -147,21 +175,6 @@ def _read_embed(embed: Any, task: str) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def read_limits(value: Any, task: str) -> tuple[float | None, float | None]:
-    """Return the (hard, soft) limits in seconds; the header has them in this order."""
-    if value is None:
-        return None, None
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise DecodeError(
-            f"the time limits of task {task!r} are {value!r}, not a pair of hard and soft seconds"
-        )
-    hard, soft = value
-    for limit in value:
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
-            raise DecodeError(f"a time limit of task {task!r} is {limit!r}, not seconds")
-    return hard, soft
-
-
 def read_priority(value: Any) -> int | None:
     """Return the priority property as an int. Raises DecodeError."""
     if value is None or type(value) is int:
@@ -170,15 +183,3 @@ def read_priority(value: Any) -> int | None:
         return int(value)
     except (TypeError, ValueError) as error:
         raise DecodeError(f"the priority is {value!r}, not a number") from error
-
-
-def _text(value: Any, field: str, task: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise DecodeError(f"the {field} of task {task!r} is {value!r}, not a text")
-    return value
-
-
-def _int(value: Any, field: str, task: str) -> int:
-    if type(value) is not int:
-        raise DecodeError(f"the header {field!r} of task {task!r} is {value!r}, not a number")
-    return value

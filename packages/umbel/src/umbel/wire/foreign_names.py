@@ -25,6 +25,7 @@ _CELERY: dict[str, type[BaseException]] = {
     "QueueNotFound": errors.QueueNotFound,
     "TimeoutError": errors.ResultTimeout,
     "OperationalError": errors.OperationalError,
+    "TaskError": errors.TaskError,
 }
 _BILLIARD: dict[str, type[BaseException]] = {
     "WorkerLostError": errors.WorkerLostError,

@@ -14,10 +14,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from umbel.errors import DecodeError, EncodeError
 from umbel.wire.foreign_names import FOREIGN_PACKAGES, error_class
+from umbel.wire.portable_errors import from_portable
 
 PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", "4"))
 """Celery's peers read protocol 4; the variable is the one they obey."""
@@ -29,19 +31,31 @@ def _signature(*values: Any, **more: Any) -> dict[str, Any]:
     return {**mapping, **more}
 
 
-_SIGNATURE_MODULES = frozenset({"celery.canvas", "celery.app.task", "celery"})
+def _unpicklable(module: str, name: str, args: Sequence[Any], _text: str) -> BaseException:
+    """Stand in for Celery's wrapper around an exception that cannot be pickled itself."""
+    fields = {"exc_type": name, "exc_message": list(args), "exc_module": module}
+    return from_portable(fields)
+
+
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("celery.canvas", "signature"): _signature,
+    ("celery.canvas", "subtask"): _signature,
+    ("celery.canvas", "Signature"): _signature,
+    ("celery.utils.serialization", "UnpickleableExceptionWrapper"): _unpicklable,
+}
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         if module.split(".", 1)[0] not in FOREIGN_PACKAGES:
             return super().find_class(module, name)
-        found = error_class(module, name)
-        if found is not None:
-            return found
-        if module in _SIGNATURE_MODULES:
-            return _signature
-        raise DecodeError(f"the pickle refers to {module}.{name}, which has no counterpart here")
+        found = error_class(module, name) or _FUNCTIONS.get((module, name))
+        if found is None:
+            raise DecodeError(
+                f"the pickle refers to {module}.{name}, which has no counterpart here; only "
+                f"signatures and errors of {module.split('.', 1)[0]} can be read"
+            )
+        return found
 
 
 def dumps(value: Any) -> bytes:

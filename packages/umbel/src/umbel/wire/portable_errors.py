@@ -18,6 +18,10 @@ from umbel.ports import Serializer
 from umbel.wire import tagged_json
 from umbel.wire.foreign_names import error_class, foreign_name
 
+# What a Celery worker puts around an exception that would not survive pickling between its
+# processes; its arguments are module, class, arguments and text of the real one.
+_WRAPPER = ("celery.utils.serialization", "UnpickleableExceptionWrapper")
+
 _PLAIN: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
 
@@ -73,6 +77,9 @@ def from_portable(mapping: Mapping[str, Any]) -> BaseException:
         raise DecodeError(f"the exc_module of a stored failure is {module!r}, not a text")
     message = mapping.get("exc_message", ())
     args = tuple(message) if isinstance(message, list | tuple) else (message,)
+    if (module, name) == _WRAPPER and len(args) == 4 and isinstance(args[2], list | tuple):
+        fields = {"exc_module": args[0], "exc_type": args[1], "exc_message": args[2]}
+        return from_portable(fields)
     kind = error_class(module, name) or _imported(module, name)
     if kind is None:
         return UnknownTaskError.stand_in(module, name, args)

@@ -7,7 +7,6 @@ quote escaped, deeper levels as ``...``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 _NUMBERS: frozenset[type] = frozenset({int, bool, float, type(None)})
@@ -51,52 +50,81 @@ def _fast(values: Any) -> bool:
     return all(len(item) <= _FAST_TEXT for item in values if type(item) is str)
 
 
+class _Full(Exception):
+    """There is no room left; what follows only closes what is open."""
+
+
+class _Text:
+    """Collects the parts of one repr, up to a length."""
+
+    def __init__(self, maxlen: int, maxlevels: int) -> None:
+        self.parts: list[str] = []
+        self.room = maxlen
+        self.maxlevels = maxlevels
+        self.parents: set[int] = set()
+
+    def put(self, part: str) -> None:
+        if len(part) > self.room:
+            self.parts.append(part[: self.room] + "...")
+            raise _Full
+        self.parts.append(part)
+        self.room -= len(part)
+
+    def value(self, value: Any, level: int) -> None:
+        if isinstance(value, str):
+            self.quoted(value)
+        elif isinstance(value, bytes | bytearray):
+            self.put(_binary(bytes(value[: self.room + 1])))
+        elif isinstance(value, dict | list | tuple | set | frozenset):
+            self.container(value, level)
+        else:
+            self.put(_other(value))
+
+    def quoted(self, value: str) -> None:
+        text = value[: self.room + 1].replace("'", "\\'")
+        if len(text) > self.room:
+            self.parts.append("'" + text[: self.room] + "...'")
+            raise _Full
+        self.put("'" + text + "'")
+
+    def container(self, value: Any, level: int) -> None:
+        opening, closing = _brackets(value)
+        if not value:
+            self.put("set()" if type(value) is set else opening + closing)
+            return
+        if isinstance(value, tuple) and len(value) == 1:
+            closing = "," + closing
+        if level >= self.maxlevels or id(value) in self.parents:
+            self.put(f"{opening}...{closing}")
+            return
+        self.parents.add(id(value))
+        self.put(opening)
+        index = 0
+        try:
+            for index, item in enumerate(value):
+                if index:
+                    self.put(", ")
+                self.value(item, level + 1)
+                if isinstance(value, dict):
+                    self.put(": ")
+                    self.value(value[item], level + 1)
+        except _Full:
+            self.parts.append(closing if index + 1 == len(value) else ", ..." + closing)
+            raise
+        self.parents.discard(id(value))
+        self.put(closing)
+
+
 def _bounded(value: Any, maxlen: int, maxlevels: int) -> str:
-    parts: list[str] = []
-    room = maxlen
-    for part in _parts(value, 0, maxlevels, maxlen, set()):
-        if len(part) > room:
-            parts.append(part[:room])
-            parts.append("...")
-            break
-        parts.append(part)
-        room -= len(part)
-    return "".join(parts)
-
-
-def _parts(value: Any, level: int, maxlevels: int, maxlen: int, parents: set[int]) -> Iterator[str]:
-    if isinstance(value, str):
-        yield _text(value, maxlen)
-    elif isinstance(value, bytes | bytearray):
-        yield _binary(bytes(value[: maxlen + 1]))
-    elif isinstance(value, dict | list | tuple | set | frozenset):
-        yield from _container(value, level, maxlevels, maxlen, parents)
-    else:
-        yield _other(value)
-
-
-def _container(
-    value: Any, level: int, maxlevels: int, maxlen: int, parents: set[int]
-) -> Iterator[str]:
-    opening, closing = _brackets(value)
-    if not value:
-        yield opening + closing
-        return
-    if level >= maxlevels or id(value) in parents:
-        yield f"{opening}...{closing}"
-        return
-    parents.add(id(value))
-    yield opening
-    pairs = isinstance(value, dict)
-    for index, item in enumerate(value):
-        if index:
-            yield ", "
-        yield from _parts(item, level + 1, maxlevels, maxlen, parents)
-        if pairs:
-            yield ": "
-            yield from _parts(value[item], level + 1, maxlevels, maxlen, parents)
-    yield "," + closing if isinstance(value, tuple) and len(value) == 1 else closing
-    parents.discard(id(value))
+    text = _Text(maxlen, maxlevels)
+    try:
+        text.value(value, 0)
+    except _Full:
+        pass
+    except Exception as error:  # noqa: BLE001 - a display must not fail the call it displays
+        # A container of the user's own class, whose iteration raised.
+        text.parts.append(f"<{type(error).__name__}>")
+    return "".join(text.parts)
 
 
 def _brackets(value: Any) -> tuple[str, str]:
@@ -104,11 +132,9 @@ def _brackets(value: Any) -> tuple[str, str]:
         return "[", "]"
     if isinstance(value, tuple):
         return "(", ")"
+    if isinstance(value, frozenset):
+        return ("frozenset({", "})") if value else ("frozenset(", ")")
     return "{", "}"
-
-
-def _text(value: str, maxlen: int) -> str:
-    return "'" + value[: maxlen + 1].replace("'", "\\'") + "'"
 
 
 def _binary(value: bytes) -> str:
@@ -120,6 +146,7 @@ def _binary(value: bytes) -> str:
 
 def _other(value: Any) -> str:
     try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - a display must not fail the call it displays
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - as above
         return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
+    return text

@@ -45,7 +45,9 @@ def read_signature(value: Any, what: str = "the signature") -> dict[str, Any]:
     task = value.get("task")
     if not isinstance(task, str) or not task:
         raise DecodeError(f"{what} names no task (its key 'task' is {task!r})")
-    args = value.get("args") or ()
+    args = value.get("args")
+    if args is None:
+        args = ()
     if not isinstance(args, list | tuple):
         raise DecodeError(f"{what} for {task} has {type(args).__name__} args, not a list")
     return write_signature(

@@ -41,6 +41,10 @@ def decode(
     body = message.body
     compression = headers.get("compression")
     if compression:
+        if not isinstance(compression, str):
+            raise DecodeError(
+                f"the header 'compression' of task {name!r} is {compression!r}, not a name"
+            )
         body = decompress(body, compression, limit=limit)
     content = serializers.loads(body, message.content_type, message.content_encoding, accept)
     if name is None:
