@@ -283,7 +283,6 @@ class _Bulk:
 
 def _signatures(app: App, calls: Iterable[Any]) -> Iterator[_OneCall]:
     """Read signatures: of registered tasks with their defaults, of others by name."""
-    unregistered: dict[str, SendPlan] = {}
     for index, given in enumerate(calls):
         sig = maybe_signature(given, app=app) if isinstance(given, Mapping) else None
         if not isinstance(sig, Signature) or sig.subtask_type is not None:
@@ -292,14 +291,9 @@ def _signatures(app: App, calls: Iterable[Any]) -> Iterator[_OneCall]:
                 "one task, such as task.s(1, 2)"
             )
         args, kwargs = tuple(sig.args), sig.kwargs
-        task = app.tasks.get(sig.name)
-        if task is not None:
-            plan = task.plan
-            if task.argument_check is not None:
-                task.argument_check.check(args, kwargs)
-        else:
-            known = unregistered.get(sig.name)
-            plan = known or unregistered.setdefault(sig.name, SendPlan(app, sig.name, None))
+        plan = app.plan_for(sig.name)
+        if plan.task is not None and plan.task.argument_check is not None:
+            plan.task.argument_check.check(args, kwargs)
         yield plan, args, kwargs, sig.options
 
 
