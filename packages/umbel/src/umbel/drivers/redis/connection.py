@@ -45,6 +45,8 @@ _NOTHING = object()
 """What the parser says when no reply is complete; nil, false and empty are replies."""
 _READ_SIZE = 65536
 _IDLE_POOL = 8
+_LONGEST_WAIT = 86400.0
+"""Seconds; the system takes no number, however great."""
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -343,7 +345,7 @@ class Connection:
             raise TimeoutError("the time is up")
         # Each change is a system call. A wait may last a tenth longer than asked, never for ever.
         if not remaining <= self._timeout <= remaining * 1.1:
-            self._timeout = remaining * 1.05
+            self._timeout = min(remaining, _LONGEST_WAIT) * 1.05
             peer.settimeout(self._timeout)
 
     def _lost(self) -> str:

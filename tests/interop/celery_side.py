@@ -1,0 +1,76 @@
+"""The Celery side of the Redis tests: run by a Python that has the real Celery, never by ours.
+
+``celery_side.py <what> <url> ...`` prints one line of JSON for each thing that happened.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from celery import Celery  # type: ignore[import-not-found, unused-ignore]  # the other Python's
+
+
+def make_app(url: str) -> Any:
+    app = Celery("peer", broker=url, backend=url)
+    app.conf.task_acks_late = True
+    app.conf.broker_transport_options = {"visibility_timeout": 2, "unacked_restore_throttle": 1}
+    app.conf.worker_hijack_root_logger = False
+
+    @app.task(name="peer.add")  # type: ignore[untyped-decorator, unused-ignore]  # Celery's
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    return app
+
+
+def say(**words: Any) -> None:
+    # Workers redirect sys.stdout to their log.
+    print(json.dumps(words), file=sys.__stdout__, flush=True)
+
+
+def send(url: str, queue: str) -> None:
+    app = make_app(url)
+    for priority in (9, 4, 0):
+        result = app.send_task("peer.add", (priority, 1), queue=queue, priority=priority)
+        say(id=result.id, priority=priority)
+
+
+def send_to_exchange(url: str, exchange: str, routing_key: str) -> None:
+    app = make_app(url)
+    producer = app.amqp.Producer(app.connection_for_write().default_channel)
+    producer.publish({"hello": 1}, exchange=exchange, routing_key=routing_key)
+    say(sent=True)
+
+
+def read(url: str, task_id: str) -> None:
+    result = make_app(url).AsyncResult(task_id)
+    say(state=result.state, value=result.get(timeout=10))
+
+
+def work(url: str, queue: str) -> None:
+    from celery.signals import (  # type: ignore[import-not-found, unused-ignore]
+        task_success,
+        worker_ready,
+    )
+
+    app = make_app(url)
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def ready(**_: Any) -> None:
+        say(ready=True)
+
+    @task_success.connect(weak=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def done(sender: Any, **_: Any) -> None:
+        say(ran=sender.request.id)
+
+    app.worker_main(
+        ["worker", "-P", "solo", "-Q", queue, "--without-mingle", "--without-gossip", "-l", "error"]
+    )
+
+
+if __name__ == "__main__":
+    {"send": send, "send_to_exchange": send_to_exchange, "read": read, "work": work}[sys.argv[1]](
+        *sys.argv[2:]
+    )

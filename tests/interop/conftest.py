@@ -1,0 +1,102 @@
+"""The real Celery, where ``UMBEL_TEST_CELERY_PYTHON`` names a Python that has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.redis_server import RedisServer
+
+SIDE = Path(__file__).parent / "celery_side.py"
+PATIENCE = 30.0
+
+
+class CeleryProcess:
+    """One run of ``celery_side.py``, and what it says."""
+
+    def __init__(self, python: str, words: tuple[str, ...]) -> None:
+        self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        environment = {**os.environ, "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            [python, str(SIDE), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=SIDE.parent,
+        )
+        self._noise: list[str] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode("utf-8", "replace").strip()
+            if text.startswith("{"):
+                self._said.put(json.loads(text))
+            else:
+                self._noise.append(text)
+        self._said.put(None)
+
+    def hear(self) -> dict[str, Any]:
+        """Return the next thing it says; fail when it ends or takes too long."""
+        try:
+            word = self._said.get(timeout=PATIENCE)
+        except queue.Empty:
+            word = None
+        assert word is not None, "the Celery process said nothing more:\n" + "\n".join(self._noise)
+        return word
+
+    def hears_nothing(self, seconds: float) -> bool:
+        """Tell whether it stays silent for so long."""
+        try:
+            return self._said.get(timeout=seconds) is None
+        except queue.Empty:
+            return True
+
+    def close(self) -> None:
+        """Kill it, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._thread.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def celery_python() -> str:
+    python = os.environ.get("UMBEL_TEST_CELERY_PYTHON")
+    if not python:
+        pytest.skip("UMBEL_TEST_CELERY_PYTHON names no Python that has Celery")
+    return python
+
+
+@pytest.fixture
+def celery(celery_python: str) -> Iterator[Callable[..., CeleryProcess]]:
+    """A function that starts the Celery side; what it started ends with the test."""
+    started: list[CeleryProcess] = []
+
+    def start(*words: str) -> CeleryProcess:
+        process = CeleryProcess(celery_python, words)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.close()
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    server = RedisServer().start()
+    yield server
+    server.close()
