@@ -27,8 +27,6 @@ from umbel.ports import Broker
 
 FAILED = 1
 _SLOW = 0.05
-_SKEW = 1.0
-"""Seconds of difference from the broker's clock that are told: eta and expires go by clocks."""
 
 
 @runtime_checkable
@@ -36,13 +34,6 @@ class Warns(Protocol):
     """A broker that knows what is unwise about the server it uses."""
 
     def warnings(self) -> Sequence[str]: ...
-
-
-@runtime_checkable
-class TellsTime(Protocol):
-    """A broker whose server has a clock of its own; Unix time in seconds."""
-
-    def server_time(self) -> float: ...
 
 
 @click.command()
@@ -120,32 +111,21 @@ def check_broker(app: App) -> list[Finding]:
         return [fail("broker", f"{shown}: {error}", _reach_advice(shown))]
     except ImportError as error:
         return [fail("broker", f"{shown} needs a package: {error}", "pip install 'umbel[redis]'")]
-    found = [_reached("broker", shown, version, seconds)]
-    if isinstance(broker, Warns):
-        found += [
-            warn("broker", text, "See the reference page of this broker.")
-            for text in broker.warnings()
-        ]
-    return found + check_clock(broker) + check_workers(broker)
-
-
-def check_clock(broker: Broker) -> list[Finding]:
-    """Compare this machine's clock with the broker's, where that has one."""
-    if not isinstance(broker, TellsTime):
-        return []
-    before = time.time()
-    theirs = broker.server_time()
-    skew = theirs - (before + time.time()) / 2
-    if abs(skew) < _SKEW:
-        return [ok("clock", f"{abs(skew) * 1000:.0f} ms from the broker's")]
-    where = "behind" if skew > 0 else "ahead of"
     return [
-        warn(
-            "clock",
-            f"this machine is {abs(skew):.1f} s {where} the broker",
-            "eta, countdown and expires go by the clocks: run NTP (chrony) on every machine.",
-        )
+        _reached("broker", shown, version, seconds),
+        *check_server(broker),
+        *check_workers(broker),
     ]
+
+
+def check_server(broker: Broker) -> list[Finding]:
+    """Ask the broker what is unwise about its server: eviction, persistence, clock."""
+    if not isinstance(broker, Warns):
+        return []
+    return [
+        warn("server", text, "Tasks can be lost, doubled or late that way.")
+        for text in broker.warnings()
+    ] or [ok("server", "eviction, persistence and clock are sound")]
 
 
 def check_workers(broker: Broker) -> list[Finding]:

@@ -166,7 +166,7 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if value is None or param.name is None or ctx.resilient_parsing:
+    if value is None or ctx.resilient_parsing:
         return
     typed = ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
     ctx.ensure_object(Invocation).note(param.name, value, typed=typed)
