@@ -23,7 +23,8 @@ from umbel.app.result_trees import result_from_tuple
 from umbel.drivers.opening import open_driver
 from umbel.errors import IncompleteStream, JoinRefused, ResultTimeout, TaskRevokedError
 from umbel.model.outcome import ResultRecord
-from umbel.testing.conformance.station import InThread, eventually
+from umbel.model.queues import Queue
+from umbel.testing.conformance.station import InThread, eventually, presence
 
 LONG = 20.0
 
@@ -224,8 +225,10 @@ def test_revoking_is_kept_by_the_broker(app: App, queue: str) -> None:
     result.revoke(terminate=True, signal="SIGKILL")
     others = ResultSet([app.AsyncResult(uuid.uuid4().hex) for _ in range(2)], app=app)
     others.revoke()
-    with OneWorker(app, queue) as another:
-        revoked = {one.task_id: one for one in another._consumer.revocations()}
+    consumer = app.broker.open_consumer([Queue(name=queue)], presence=presence(), lease=30)
+    assert not consumer.receive(0, 0)
+    revoked = {one.task_id: one for one in consumer.revocations()}
+    consumer.close()
     assert revoked[result.id].terminate
     assert revoked[result.id].signal == "SIGKILL"
     assert {one.id for one in others} <= set(revoked)

@@ -115,6 +115,12 @@ class RedisConsumer(Consumer):
 
     def _rest(self, limit: int, deadline: float) -> bool:
         """Wait for something to happen; False when the deadline came."""
+        if limit > 0:
+            # What the server told may have come in one piece with the reply that armed us: then it
+            # is read already, and the socket would stay silent.
+            self._hear()
+            if not self._armed:
+                return True
         until = min(deadline, self._look_at) if limit > 0 else deadline
         remaining = until - time.monotonic()
         if remaining > 0 and self._connection.connected:
