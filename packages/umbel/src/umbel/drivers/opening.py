@@ -23,7 +23,7 @@ ENTRY_POINT_GROUP = "umbel.drivers"
 
 OpenFunction: TypeAlias = Callable[[str, Mapping[str, Any]], Driver]
 
-_MODULES: Mapping[str, str] = {
+_MODULES: dict[str, str] = {
     "memory": "umbel.drivers.memory",
     "sqlite": "umbel.drivers.sqlite",
     "redis": "umbel.drivers.redis",

@@ -31,6 +31,8 @@ OLDEST = (3, 35, 0)
 _MIGRATIONS = load_migrations("umbel.drivers.sqlite")
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError)
+"""Mistakes in the code: trying again would not help, so these are raised as they are."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
 """Seconds between tries for the write lock. A transaction takes about a millisecond; SQLite's own
 waiting would soon sleep 100 ms at a time, or whole seconds where it was built without usleep."""
@@ -75,6 +77,8 @@ class Connection:
         """Give a handle for statements that only read. No transaction spans them."""
         try:
             yield self._ready(self.location.timeout)
+        except _FAULTS:
+            raise
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
@@ -96,7 +100,7 @@ class Connection:
             yield database
         except BaseException as error:
             self._undo(database)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _FAULTS):
                 raise self._translated(error) from error
             raise
         self._commit(database)
