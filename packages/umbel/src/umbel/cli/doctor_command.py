@@ -22,7 +22,7 @@ from umbel.cli.app_checks import (
 from umbel.cli.findings import Finding, as_json, fail, failed, ok, show, warn
 from umbel.cli.invocation import common_options, invocation
 from umbel.config.urls import censored
-from umbel.errors import UmbelError
+from umbel.errors import OperationalError, UmbelError
 from umbel.ports import Broker
 
 FAILED = 1
@@ -108,9 +108,7 @@ def check_broker(app: App) -> list[Finding]:
         broker = app.broker
         version, seconds = _timed(broker.ping)
     except UmbelError as error:
-        return [fail("broker", f"{shown}: {error}", _reach_advice(shown))]
-    except ImportError as error:
-        return [fail("broker", f"{shown} needs a package: {error}", "pip install 'umbel[redis]'")]
+        return [fail("broker", f"{shown}: {error}", _reach_advice(shown, error))]
     return [
         _reached("broker", shown, version, seconds),
         *check_server(broker),
@@ -122,10 +120,9 @@ def check_server(broker: Broker) -> list[Finding]:
     """Ask the broker what is unwise about its server: eviction, persistence, clock."""
     if not isinstance(broker, Warns):
         return []
-    return [
-        warn("server", text, "Tasks can be lost, doubled or late that way.")
-        for text in broker.warnings()
-    ] or [ok("server", "eviction, persistence and clock are sound")]
+    return [warn("server", text) for text in broker.warnings()] or [
+        ok("server", "eviction, persistence and clock are sound")
+    ]
 
 
 def check_workers(broker: Broker) -> list[Finding]:
@@ -145,7 +142,7 @@ def check_backend(app: App) -> list[Finding]:
     try:
         version, seconds = _timed(app.result_backend.ping)
     except UmbelError as error:
-        return [fail("results", f"{shown}: {error}", _reach_advice(shown))]
+        return [fail("results", f"{shown}: {error}", _reach_advice(shown, error))]
     return [_reached("results", shown, version, seconds)]
 
 
@@ -158,13 +155,15 @@ def _timed(call: Callable[[], str]) -> tuple[str, float]:
 
 
 def _reached(subject: str, url: str, version: str, seconds: float) -> Finding:
-    text = f"{url} is {version}, answers in {seconds * 1000:.1f} ms"
+    text = f"{url} is {version}, answers in {seconds * 1000:.2f} ms"
     if seconds < _SLOW:
         return ok(subject, text)
     return warn(subject, text, "That is slow: put it nearer, or send many tasks with send_many.")
 
 
-def _reach_advice(url: str) -> str:
+def _reach_advice(url: str, error: UmbelError) -> str:
+    if not isinstance(error, OperationalError):
+        return "Correct the URL, or install what it needs."
     if url.startswith("sqlite"):
         return "The directory must exist, on a local disk, and this user must be able to write it."
     return "Is the server running, are host, port and password right, and no firewall between?"

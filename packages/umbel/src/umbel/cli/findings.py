@@ -27,7 +27,7 @@ def ok(subject: str, detail: str) -> Finding:
     return Finding("ok", subject, detail)
 
 
-def warn(subject: str, detail: str, advice: str) -> Finding:
+def warn(subject: str, detail: str, advice: str = "") -> Finding:
     return Finding("warn", subject, detail, advice)
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import click
 
 from umbel.app.app import App
+from umbel.app.finding import AppNotFound
 from umbel.cli.invocation import Invocation, common_options
 from umbel.cli.parameters import give_environment
 from umbel.errors import OperationalError, UmbelError
@@ -185,13 +186,19 @@ def main(
             traceback.print_exc()
         else:
             click.echo(_one_sentence(error), err=True)
-        return UNAVAILABLE if isinstance(error, OperationalError) else FAILED
+        return _exit_code(error)
     return code if isinstance(code, int) else 0
 
 
 def _program() -> str:
     name = os.path.basename(sys.argv[0]) if sys.argv else ""
     return "umbel" if not name or name.endswith(".py") or name == "-c" else name
+
+
+def _exit_code(error: UmbelError) -> int:
+    if isinstance(error, OperationalError):
+        return UNAVAILABLE
+    return USAGE if isinstance(error, AppNotFound) else FAILED
 
 
 def _one_sentence(error: UmbelError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -145,7 +144,7 @@ def _show_json(handle: AsyncResult[Any], timeout: float | None) -> int:
 
 def _not_in_time(handle: AsyncResult[Any], timeout: float | None) -> int:
     click.echo(
-        f"No result after {timeout:g} seconds: the state of {handle.id} is {handle.state}. "
+        f"No result after {timeout:g} s: the state of {handle.id} is {handle.state}. "
         "umbel status shows whether a worker is there.",
         err=True,
     )
@@ -223,7 +222,7 @@ def _app_of(name: str) -> App:
 
 
 def _warn_unknown(app: App, name: str) -> None:
-    if not invocation().flag("quiet") and sys.stderr.isatty():
+    if not invocation().flag("quiet"):
         click.echo(f"Note: {_unknown(app, name)} It is sent by name all the same.", err=True)
 
 
