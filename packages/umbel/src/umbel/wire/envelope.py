@@ -29,7 +29,7 @@ from umbel.wire.task_message import decode
 
 _PLAIN: frozenset[type] = frozenset({str, int, bool, type(None)})
 _STR: frozenset[type] = frozenset({str})
-_json_encode = msgspec.json.Encoder().encode
+_json_encode = tagged_json.dumps_exact
 _msgpack_encode = msgspec.msgpack.Encoder().encode
 
 

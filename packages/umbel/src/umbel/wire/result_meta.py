@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from umbel.errors import BackendGetMetaError, TaskError
+from umbel.errors import BackendGetMetaError, EncodeError, TaskError
 from umbel.model.outcome import EXCEPTION_STATES, READY_STATES
 from umbel.ports import Serializer
 from umbel.wire import pickling, tagged_json
@@ -50,54 +50,11 @@ def encode(
         # Converting costs 0.3 µs, and both sides are mostly UTC.
         moment = date_done if date_done.tzinfo is timezone else date_done.astimezone(timezone)
         done = moment.isoformat()
-    if type(serializer) is JsonSerializer and not extended and not children:
-        document = _flat_json(
-            task_id=task_id,
-            status=status,
-            result=result,
-            traceback=traceback,
-            children=children,
-            done=done,
-            group_id=group_id,
-            parent_id=parent_id,
-        )
-    else:
-        document = serializer.dumps(
-            _fields(
-                task_id=task_id,
-                status=status,
-                result=result,
-                traceback=traceback,
-                children=children,
-                done=done,
-                group_id=group_id,
-                parent_id=parent_id,
-                extended=extended,
-            )
-        )
-    if compression:
-        packed, mime = compress(document, compression)
-        document = b"%b%b\x00%b" % (_COMPRESSED, mime.encode("ascii"), packed)
-    return document
-
-
-def _fields(
-    *,
-    task_id: str,
-    status: str,
-    result: Any,
-    traceback: str | None,
-    children: Sequence[Any] | None,
-    done: str | None,
-    group_id: str | None,
-    parent_id: str | None,
-    extended: Mapping[str, Any] | None,
-) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "status": status,
         "result": result,
         "traceback": traceback,
-        "children": None if children is None else list(children),
+        "children": children if children is None else list(children),
         "date_done": done,
     }
     if group_id is not None:
@@ -107,39 +64,27 @@ def _fields(
     if extended:
         fields.update(extended)
     fields["task_id"] = task_id
-    return fields
+    document = _dump(fields, serializer, plain=not children and not extended)
+    if compression:
+        packed, mime = compress(document, compression)
+        document = b"%b%b\x00%b" % (_COMPRESSED, mime.encode("ascii"), packed)
+    return document
 
 
-def _flat_json(
-    *,
-    task_id: str,
-    status: str,
-    result: Any,
-    traceback: str | None,
-    children: Sequence[Any] | None,
-    done: str | None,
-    group_id: str | None,
-    parent_id: str | None,
-) -> bytes:
-    """Write the common document in pieces, each by the fast writer: 1.2 µs against 3.0."""
-    dumps = tagged_json.dumps
-    lineage = b""
-    if group_id is not None:
-        lineage = b',"group_id":' + dumps(group_id)
-    if parent_id is not None:
-        lineage += b',"parent_id":' + dumps(parent_id)
-    return (
-        b'{"status":%b,"result":%b,"traceback":%b,"children":%b,"date_done":%b%b,"task_id":%b}'
-        % (
-            dumps(status),
-            dumps(result),
-            b"null" if traceback is None else dumps(traceback),
-            b"null" if children is None else b"[]",
-            b"null" if done is None else dumps(done),
-            lineage,
-            dumps(task_id),
-        )
-    )
+def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> bytes:
+    # A plain document with a flat result is what msgspec writes exactly: 0.6 µs against 2.4.
+    if plain and type(serializer) is JsonSerializer and tagged_json.is_exact(fields["result"]):
+        try:
+            return tagged_json.dumps_exact(fields)
+        except UnicodeEncodeError:
+            pass  # a lone surrogate
+    try:
+        return serializer.dumps(fields)
+    except EncodeError as error:
+        raise EncodeError(
+            f"the result of task {fields['task_id']} cannot be stored with the serializer "
+            f"{serializer.name!r}: {error}"
+        ) from error
 
 
 def _exception(exc: BaseException, serializer: Serializer) -> Any:

@@ -107,10 +107,13 @@ def untag(value: dict[str, Any]) -> Any:
 # --- writing --------------------------------------------------------------------------------------
 
 _EXACT: frozenset[type] = frozenset({str, int, bool, type(None)})
-_EXACT_OR_FLOAT: frozenset[type] = _EXACT | {float}
 _STR: frozenset[type] = frozenset({str})
 
-_msgspec_encode = msgspec.json.Encoder().encode
+dumps_exact = msgspec.json.Encoder().encode
+"""Write a value made of nothing but what ``is_exact`` takes, nested or not.
+
+UnicodeEncodeError where it holds half a surrogate pair: then ``dumps`` can.
+"""
 _msgspec_decode = msgspec.json.Decoder().decode
 
 
@@ -135,20 +138,25 @@ def _make_chunks() -> Callable[[Any, int], Any]:
 _chunks = _make_chunks()
 
 
+def is_exact(value: Any) -> bool:
+    """Tell whether msgspec writes this value as tagged JSON: a scalar, or flat with text keys."""
+    kind = type(value)
+    if kind in _EXACT:
+        return True
+    if kind is tuple or kind is list:
+        return _EXACT.issuperset(map(type, value))
+    if kind is dict:
+        return _STR.issuperset(map(type, value)) and _EXACT.issuperset(map(type, value.values()))
+    return False
+
+
 def dumps(value: Any) -> bytes:
     """Return the tagged JSON of ``value`` as bytes. Raises EncodeError naming value and place."""
-    kind = type(value)
-    try:
-        if kind is tuple or kind is list:
-            if _EXACT.issuperset(map(type, value)):
-                return _msgspec_encode(value)
-        elif kind is dict:
-            if _STR.issuperset(map(type, value)) and _EXACT.issuperset(map(type, value.values())):
-                return _msgspec_encode(value)
-        elif kind in _EXACT:
-            return _msgspec_encode(value)
-    except UnicodeEncodeError:
-        pass  # a lone surrogate: only the escaping encoder can write it
+    if is_exact(value):
+        try:
+            return dumps_exact(value)
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: only the escaping encoder can write it
     try:
         return "".join(_chunks(value, 0)).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
