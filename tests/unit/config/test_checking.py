@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from umbel.config.celery_names import NEW_NAMES
 from umbel.config.conf import Conf
+from umbel.config.settings import NAMES
 from umbel.errors import ImproperlyConfigured, UnknownSetting
 
 ORIGIN = "(the mapping given to config_from_object)"
@@ -125,6 +129,46 @@ def test_misspelled_names_in_a_class_are_found() -> None:
     assert "did you mean CELERYD_CONCURRENCY?" in text
 
 
+KEYS = st.sampled_from([*NAMES, *NEW_NAMES, *(f"CELERY_{name.upper()}" for name in NAMES)])
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.timedeltas(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(KEYS | st.text(max_size=12), VALUES, max_size=6),
+    st.sampled_from(["umbel", "celery"]),
+    st.sampled_from([None, "CELERY"]),
+)
+def test_whatever_a_source_holds_it_is_read_or_refused(
+    source: dict[str, Any], profile: str, namespace: str | None
+) -> None:
+    conf = Conf(profile=profile, source=source, namespace=namespace)
+    try:
+        settings = conf.settings
+    except ImproperlyConfigured:
+        return
+    assert settings.broker_url
+    for key in source:
+        assert key in conf or namespace
+    conf.humanize(with_defaults=True)
+
+
+def test_names_are_text() -> None:
+    with pytest.raises(
+        UnknownSetting, match=r"^3 \(app\.conf\) is not a setting: names are text\.$"
+    ):
+        Conf().update({3: 4})
+
+
 # --- values and combinations ----------------------------------------------------------------------
 
 
@@ -209,6 +253,12 @@ def test_a_zone_that_does_not_exist() -> None:
 )
 def test_backends_that_are_not_ours_to_judge(backend: Any) -> None:
     assert Conf(profile="celery", source={"result_backend": backend}).result_backend == backend
+
+
+def test_a_backend_that_can_be_none() -> None:
+    assert error_of({"result_backend": []}) == (
+        f"result_backend {ORIGIN} is []; it takes a URL, the alias of a backend or a class."
+    )
 
 
 def test_a_wrong_url_does_not_tell_its_password() -> None:

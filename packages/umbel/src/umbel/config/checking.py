@@ -149,7 +149,7 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
     is_source: bool = False
     is_code: bool = False
 
-    def check(self, items: Iterable[tuple[str, Callable[[], Any]]]) -> Checked:
+    def check(self, items: Iterable[tuple[Any, Callable[[], Any]]]) -> Checked:
         """Return settings, custom values and problems of these keys.
 
         The functions return the values; they are called only where a value matters.
@@ -157,8 +157,11 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
         checked = Checked({}, {}, [])
         spellings: list[str] = []
         for key, read in items:
-            name = setting_named(key, self.namespace)
-            if name is None:
+            name = setting_named(key, self.namespace) if isinstance(key, str) else None
+            if not isinstance(key, str):
+                sentence = f"{key!r} ({self.origin}) is not a setting: names are text"
+                checked.problems.append(Problem(sentence, is_unknown_name=True))
+            elif name is None:
                 self._check_other(checked, key, read)
             else:
                 spellings.append(key)
@@ -211,8 +214,13 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _check_url(name: str, stored: Any) -> None:
-    if not isinstance(stored, str) or (name == "result_backend" and "://" not in stored):
-        return  # a class, or the alias of a backend
+    if name == "result_backend":
+        if not (stored is None or isinstance(stored, str) or callable(stored)):
+            raise ValueError(f"is {stored!r}; it takes a URL, the alias of a backend or a class")
+        if not isinstance(stored, str) or "://" not in stored:
+            return
+    if stored is None:
+        return
     for part in split_urls(stored):
         scheme = part.partition("://")[0].lower()
         if "://" not in part or scheme in _OUR_SCHEMES:

@@ -60,8 +60,10 @@ def result_backend(settings: Settings, broker_url: str, given: Collection[str]) 
         is_amqp = broker_url.partition(":")[0] in _AMQP
         return "rpc://" if is_amqp else broker_url
     backend = settings.result_backend
-    if not isinstance(backend, str) or "://" in backend:
-        return None if backend in _NO_BACKEND else backend
+    if not isinstance(backend, str):
+        return backend
+    if not backend or backend in _NO_BACKEND:
+        return None
     if backend == "redis":
         return _url(
             "redis",
@@ -75,7 +77,7 @@ def result_backend(settings: Settings, broker_url: str, given: Collection[str]) 
         return settings.database_url
     if backend == "rpc":
         return "rpc://"
-    return None if backend in _NO_BACKEND or not backend else backend
+    return backend
 
 
 def _url(
