@@ -42,8 +42,10 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Directory of its requirement file and environment; None runs on the harness's own."""
     module: str
     """Package under ``benchmarks.peers`` with ``app`` and ``client``."""
+    package: str
+    """Its package; some load nothing until a name of theirs is used."""
     imports: str
-    """What a program imports to use it."""
+    """The first line of a program that uses it."""
     delivery: str
     """What becomes of a task whose worker is killed."""
     why: str
@@ -52,6 +54,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments after the interpreter, one list for each process that is started."""
     rate: Mapping[Shape, int]
     """Tasks/s to expect, for the length of the queue only."""
+    result_hash: str | None = None
+    """The Redis hash its results are fields of; others have a key for each."""
     store: str = "redis"
     extra: Mapping[str, str] = {}
     """More environment variables."""
@@ -117,7 +121,8 @@ PEERS: tuple[Peer, ...] = (
         name="umbel",
         environment=None,
         module="umbel",
-        imports="umbel",
+        package="umbel",
+        imports="from umbel import Umbel",
         delivery=AT_LEAST_ONCE,
         why="native profile: late ack, leases",
         commands=_UMBEL,
@@ -128,7 +133,8 @@ PEERS: tuple[Peer, ...] = (
         name="celery",
         environment="celery",
         module="celery",
-        imports="celery",
+        package="celery",
+        imports="from celery import Celery",
         delivery=AT_MOST_ONCE,
         why="early ack, its default and its fastest; prefetch 128; no events, gossip, heartbeat",
         commands={
@@ -142,7 +148,8 @@ PEERS: tuple[Peer, ...] = (
         name="dramatiq",
         environment="dramatiq",
         module="dramatiq",
-        imports="dramatiq",
+        package="dramatiq",
+        imports="from dramatiq.brokers.redis import RedisBroker",
         delivery=AT_LEAST_ONCE,
         why="acknowledged after the task, heartbeats; prefetch 128",
         commands={
@@ -158,7 +165,8 @@ PEERS: tuple[Peer, ...] = (
         name="taskiq",
         environment="taskiq",
         module="taskiq",
-        imports="taskiq, taskiq_redis",
+        package="taskiq",
+        imports="from taskiq_redis import ListQueueBroker",
         delivery=AT_MOST_ONCE,
         why="list broker: popped before the task",
         commands=_TASKIQ,
@@ -168,7 +176,8 @@ PEERS: tuple[Peer, ...] = (
         name="taskiq-stream",
         environment="taskiq",
         module="taskiq",
-        imports="taskiq, taskiq_redis",
+        package="taskiq",
+        imports="from taskiq_redis import ListQueueBroker",
         delivery=AT_LEAST_ONCE,
         why="stream broker: acknowledged when the result is saved",
         commands=_TASKIQ,
@@ -179,9 +188,11 @@ PEERS: tuple[Peer, ...] = (
         name="huey",
         environment="huey",
         module="huey",
-        imports="huey",
+        package="huey",
+        imports="from huey import RedisHuey",
         delivery=AT_MOST_ONCE,
         why="popped before the task; results notified",
+        result_hash="huey.results.bench",
         commands=_HUEY,
         rate=_rates(2_500, 4_000, 2_500),
     ),
@@ -189,7 +200,8 @@ PEERS: tuple[Peer, ...] = (
         name="rq",
         environment="rq",
         module="rq",
-        imports="rq",
+        package="rq",
+        imports="from rq import Queue",
         delivery=AT_MOST_ONCE,
         why="SimpleWorker; abandoned jobs are marked failed, not run again",
         commands={
@@ -202,7 +214,8 @@ PEERS: tuple[Peer, ...] = (
         name="arq",
         environment="arq",
         module="arq",
-        imports="arq",
+        package="arq",
+        imports="from arq import create_pool",
         delivery=AT_LEAST_ONCE,
         why="stays queued until done; polled every millisecond",
         commands=_same("-m", "benchmarks.peers.arq.app"),
@@ -212,7 +225,8 @@ PEERS: tuple[Peer, ...] = (
         name="saq",
         environment="saq",
         module="saq",
-        imports="saq",
+        package="saq",
+        imports="from saq import Queue",
         delivery=AT_LEAST_ONCE,
         why="kept in an active list; a sweeper gives stuck jobs again",
         commands=_same("-m", "benchmarks.peers.saq.app"),
@@ -222,7 +236,8 @@ PEERS: tuple[Peer, ...] = (
         name="limit",
         environment=None,
         module="limit",
-        imports="redis, msgspec",
+        package="redis",
+        imports="import redis, msgspec",
         delivery=AT_LEAST_ONCE,
         why="a bare loop by hand; claims kept until settled",
         commands={
@@ -235,7 +250,8 @@ PEERS: tuple[Peer, ...] = (
         name="umbel-sqlite",
         environment=None,
         module="umbel",
-        imports="umbel",
+        package="umbel",
+        imports="from umbel import Umbel",
         delivery=AT_LEAST_ONCE,
         why="native profile: late ack, leases",
         commands=_UMBEL,
@@ -247,7 +263,8 @@ PEERS: tuple[Peer, ...] = (
         name="huey-sqlite",
         environment="huey",
         module="huey",
-        imports="huey",
+        package="huey",
+        imports="from huey import RedisHuey",
         delivery=AT_MOST_ONCE,
         why="popped before the task",
         commands=_HUEY,

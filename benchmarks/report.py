@@ -14,6 +14,7 @@ from benchmarks.scenarios import SCENARIOS, Scenario
 
 Measured = Mapping[str, Sequence[Mapping[str, float]]]
 NOTHING = "-"
+KEPT_OUT = ("whole s", "tasks")  # in the JSON only
 
 
 def markdown(record: Record) -> str:
@@ -109,7 +110,7 @@ def _other_figures(scenario: Scenario, measured: Measured) -> list[str]:
     for rows in measured.values():
         for row in rows:
             names.update(dict.fromkeys(row))
-    return [name for name in names if name != scenario.figure]
+    return [name for name in names if name not in {scenario.figure, *KEPT_OUT}]
 
 
 def _spread(rows: Sequence[Mapping[str, float]], figure: str) -> str:

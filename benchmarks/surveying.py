@@ -17,11 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from benchmarks import processes
 from benchmarks.catalogue import Peer, Shape
 from benchmarks.counter import Counter
 from benchmarks.environments import ROOT, python_of
 from benchmarks.private_redis import PrivateRedis
+
+RESULT_SECONDS = 5.0
+"""Seconds a worker may take to store the last results after the last task."""
 
 PATIENCE = 60.0
 """Seconds without one finished task after which a measurement is given up."""
@@ -126,6 +131,29 @@ class Bench:
                 raise RuntimeError(f"only {now} of {count} tasks finished; nothing moves")
             worker.check_alive()
             time.sleep(pause)
+
+    def wait_stored(self, count: int) -> None:
+        """Return when ``count`` results are kept. Raises RuntimeError when they do not come.
+
+        Only that there are as many keys as tasks can be told for all peers alike; on SQLite nothing
+        is checked, the tables being the peer's own affair.
+        """
+        if self.peer.store != "redis":
+            return
+        client = self.server.client()
+        deadline = time.monotonic() + RESULT_SECONDS
+        try:
+            while (kept := self._kept(client)) < count:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{count} tasks finished, but only {kept} results are kept")
+                time.sleep(0.01)
+        finally:
+            client.close()
+
+    def _kept(self, client: Redis) -> int:
+        if self.peer.result_hash is not None:
+            return int(client.hlen(self.peer.result_hash))
+        return int(client.dbsize())
 
 
 @contextmanager
