@@ -22,6 +22,7 @@ class Shutdown(msgspec.Struct):
     timeout: float | None
     phase: Phase = Phase.WORKING
     began: float = 0.0
+    went_cold: float | None = None
 
     def ask(self, *, cold: bool, now: float) -> bool:
         """Ask to stop; asked twice means at once. True when the phase changed."""
@@ -31,6 +32,8 @@ class Shutdown(msgspec.Struct):
         if self.phase is Phase.WORKING:
             self.began = now
         self.phase = wanted
+        if wanted is Phase.COLD:
+            self.went_cold = now
         return True
 
     def expired(self, now: float) -> bool:
@@ -40,6 +43,10 @@ class Shutdown(msgspec.Struct):
             and self.timeout is not None
             and now - self.began >= self.timeout
         )
+
+    def cold_for(self, now: float) -> float:
+        """Seconds since the shutdown turned cold; 0 before."""
+        return 0.0 if self.went_cold is None else now - self.went_cold
 
     def left(self, now: float) -> float | None:
         """Seconds until a warm shutdown turns cold; None when it never does."""

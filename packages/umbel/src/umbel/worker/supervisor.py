@@ -42,6 +42,8 @@ logger = logging.getLogger("umbel.worker")
 
 TICK = 1.0
 """Seconds between looks at what nobody wakes us for."""
+COLD_PATIENCE = 5.0
+"""Seconds killed executors have to be seen dead; then their tasks go back all the same."""
 LAST_WORDS = 5.0
 """Seconds to settle what is left when the executors have ended."""
 
@@ -345,8 +347,19 @@ class Supervisor:
         if not self._intake.alive and self._shutdown.phase is Phase.WORKING:
             self._shutdown.ask(cold=True, now=now)
             self._enter(Phase.COLD)
+        if self._shutdown.cold_for(now) > COLD_PATIENCE:
+            self._give_up_on_executors()
         if self._shutdown.phase is not Phase.WORKING and not len(self._ledger):
             self._shutdown.phase = Phase.OVER
+
+    def _give_up_on_executors(self) -> None:
+        for entry in self._ledger:
+            logger.error(
+                "Task %s[%s]: its killed executor does not end; the task goes back to its queue",
+                entry.peek.task,
+                entry.peek.id,
+            )
+            self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED")
 
     def _enter(self, phase: Phase) -> None:
         if phase is Phase.WARM:

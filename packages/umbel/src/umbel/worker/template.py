@@ -27,6 +27,14 @@ from umbel.worker.loading import Loaded
 from umbel.worker.plan import Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
 
 
+# The plain functions, taken before gevent or eventlet replace them: their versions hand children,
+# signals and the closing of descriptors to an event loop, and there is none in the template.
+_fork = getattr(os, "fork", None)
+_waitpid = os.waitpid
+_close = os.close
+_set_handler = signal.signal
+
+
 def run_template(sock: socket.socket, load: Callable[[], Loaded]) -> None:
     """Import the app, send its plan, fork executors on order. Returns at the end; never raises."""
     die_with_parent()
@@ -68,7 +76,7 @@ class _Template:
         # pages in every executor.
         gc.collect()
         gc.freeze()
-        signal.signal(signal.SIGCHLD, self._reap)
+        _set_handler(signal.SIGCHLD, self._reap)
         while True:
             data, descriptors = self._receive()
             if not data:
@@ -95,10 +103,11 @@ class _Template:
         self._index += 1
         # A child may end before it is written down: hold its SIGCHLD back until it is.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        pid = os.fork()
+        assert _fork is not None
+        pid = _fork()
         if pid == 0:
             self._become_executor(descriptor)
-        os.close(descriptor)
+        _close(descriptor)
         self._children.add(pid)
         _send(self._sock, Forked(order.seat, pid))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -107,7 +116,7 @@ class _Template:
         """Never returns: whatever happens, the child must not go on as a second template."""
         code = 1
         try:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _set_handler(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             self._sock.close()
             code = run_executor(self._loaded, descriptor, self._index)
@@ -123,7 +132,7 @@ class _Template:
     def _reap(self, _number: int, _frame: FrameType | None) -> None:
         for pid in list(self._children):
             try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
+                ended, status = _waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 self._children.discard(pid)
                 continue
