@@ -35,15 +35,22 @@ def descendants(roots: Iterable[int]) -> list[int]:
     return found
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU these processes have spent, to the nanosecond, all threads alive counted."""
-    spent = 0
+def cpu_of_each(pids: Iterable[int]) -> dict[int, float]:
+    """Return the CPU seconds each process has spent, to the nanosecond, in its living threads."""
+    spent: dict[int, float] = {}
     for pid in pids:
+        nanoseconds = 0
         with contextlib.suppress(OSError):
             for thread in (PROC / str(pid) / "task").iterdir():
                 with contextlib.suppress(OSError):
-                    spent += int((thread / "schedstat").read_text().split()[0])
-    return spent / 1e9
+                    nanoseconds += int((thread / "schedstat").read_text().split()[0])
+        spent[pid] = nanoseconds / 1e9
+    return spent
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the CPU seconds these processes have spent together."""
+    return sum(cpu_of_each(pids).values())
 
 
 def pss_bytes(pids: Iterable[int]) -> int:

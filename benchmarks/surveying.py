@@ -56,7 +56,6 @@ class Bench:
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONDONTWRITEBYTECODE": "",
             "BENCH_HOME": str(self.home),
             "BENCH_TALLY": str(self.counter.path),
             "BENCH_REDIS_PORT": str(self.server.port),

@@ -1,8 +1,9 @@
 """The sending side of every peer: a process that sends, fills, or waits for results, and reports.
 
 Runs in the peer's environment: standard library only. The harness writes one line to start the
-work and reads JSON lines; see ``Bench.send`` in ``benchmarks/surveying.py``. Each peer hands ``serve`` an object with
-``send(i)``, ``send_many(first, count)`` and ``call(i)``, plain or ``async``, and ``close``.
+work and reads JSON lines; see ``Bench.send`` in ``benchmarks/surveying.py``. Each peer hands
+``serve`` an object with ``send(i)``, ``send_many(first, count)`` and ``call(i)``, plain or
+``async``, and ``close``.
 """
 
 from __future__ import annotations
