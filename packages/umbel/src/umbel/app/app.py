@@ -42,7 +42,7 @@ from umbel.app.signals import Signal
 from umbel.config.conf import Conf
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
-from umbel.errors import AlwaysEagerIgnored, ImproperlyConfigured
+from umbel.errors import AlwaysEagerIgnored
 from umbel.model.message import EncodedMessage, TaskMessage
 from umbel.model.queues import Outgoing
 from umbel.ports import Broker, Middleware, ResultBackend
@@ -191,7 +191,7 @@ class App(Decorating):
 
     @property
     def timezone(self) -> tzinfo:
-        """The zone of ``now``, schedules and times in messages. Raises ImproperlyConfigured."""
+        """The zone of ``now``, of schedules and of times in messages."""
         settings = self.settings
         if self._zone is None or self._zone[0] is not settings:
             self._zone = settings, _zone_of(settings)
@@ -598,13 +598,7 @@ def _zone_of(settings: Settings) -> tzinfo:
         return UTC
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - 3 ms that most programs need not spend
 
-    try:
-        return ZoneInfo(str(zone))
-    except (KeyError, ValueError, OSError) as error:
-        raise ImproperlyConfigured(
-            f"timezone={zone!r} is not a zone that this machine knows; use a name such as "
-            "'Europe/Rome', or 'UTC'."
-        ) from error
+    return ZoneInfo(str(zone))  # the configuration has checked that there is one
 
 
 def _in_child() -> None:

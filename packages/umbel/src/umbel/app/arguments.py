@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from umbel.errors import TaskSignatureMismatch
@@ -159,20 +159,27 @@ def _refused_types(
     function: Callable[..., Any], parameters: Sequence[inspect.Parameter]
 ) -> dict[str, frozenset[type]]:
     """Return for each parameter the plain types that certainly do not fit it."""
-    try:
-        hints = get_type_hints(function)
-    except Exception:  # noqa: BLE001 - annotations that cannot be evaluated here judge nothing
-        return {}
+    names = getattr(inspect.unwrap(function), "__globals__", {})
     refused: dict[str, frozenset[type]] = {}
     for one in parameters:
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or one.name not in hints:
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or one.annotation is one.empty:
             continue
-        fits = _fitting(hints[one.name])
-        if fits is None:
-            continue
-        # ``x: int = None`` is written everywhere and means that None may be given.
-        refused[one.name] = _PLAIN - fits - {type(one.default)}
+        fits = _fitting(_evaluated(one.annotation, names))
+        if fits is not None:
+            # ``x: int = None`` is written everywhere and means that None may be given.
+            refused[one.name] = _PLAIN - fits - {type(one.default)}
     return refused
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return what an annotation means; Any where that cannot be found out here."""
+    if not isinstance(annotation, str):
+        return annotation
+    holder = SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return get_type_hints(holder, globalns=names)["it"]
+    except Exception:  # noqa: BLE001 - an annotation may be anything, and judges nothing then
+        return Any
 
 
 def _fitting(hint: Any) -> frozenset[type] | None:

@@ -218,14 +218,6 @@ def priority(value: Any) -> int | None:
     raise InvalidOption(f"priority takes an integer from 0 to 9 (255 on AMQP), and got {value!r}.")
 
 
-def text_id(value: Any) -> str:
-    """Return a task id as text."""
-    text = str(value)
-    if not text:
-        raise InvalidOption("task_id must not be empty: leave it out to get one made.")
-    return text
-
-
 def headers(value: Any) -> Mapping[str, Any]:
     """Return the caller's headers."""
     if not value:

@@ -76,7 +76,7 @@ class Router:
         if exchange or routing_key:
             kind = options.get("exchange_type") or found.get("exchange_type")
             return self._bound_to(exchange, routing_key, kind), found
-        return self.default if not self._configured else self._known(self.default.name), found
+        return self._default_queue(), found
 
     def named(self, name: str) -> Queue:
         """Return the queue of this name, made on the fly unless that is switched off."""
@@ -106,26 +106,33 @@ class Router:
         return self.queues.get(made.name) or self._made.setdefault(made.name, made)
 
     def _bound_to(self, exchange: Any, routing_key: str | None, kind: str | None) -> Queue:
-        """Return the configured queue that this exchange and key lead to, else make one."""
+        """Return the configured queue that this exchange and key lead to, else make one.
+
+        A key alone is one of the default exchange; where it leads nowhere there, the default queue
+        has it, as in Celery.
+        """
         name, own_kind = _exchange_of(exchange)
-        key = routing_key or self._settings.task_default_routing_key or name
+        wanted = name or self.default.exchange or self.default.name
+        key = routing_key or self._settings.task_default_routing_key or wanted
         for queue in self.queues.values():
-            if name and name != (queue.exchange or queue.name):
-                continue
-            if _binds(queue, key):
+            if (queue.exchange or queue.name) == wanted and _binds(queue, key):
                 return queue
+        if not name:
+            return self._default_queue()
         if not routing_key:
             return self.named(name)
         if key not in self.queues and self._settings.task_create_missing_queues:
-            made = Queue(
+            self._made[key] = Queue(
                 key,
                 exchange=name,
                 routing_key=key,
                 exchange_type=kind or own_kind or self._settings.task_default_exchange_type,
                 max_priority=self._settings.task_queue_max_priority,
             )
-            self._made[key] = made
         return self.named(key)
+
+    def _default_queue(self) -> Queue:
+        return self._known(self.default.name) if self._configured else self.default
 
     def _ask(
         self,

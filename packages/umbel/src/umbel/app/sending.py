@@ -163,10 +163,12 @@ class SendPlan:
         self.name = name
         self.task = task
         settings = self.settings = app.settings
-        own = {} if task is None else {key: getattr(task, key, None) for key in _TASK_DEFAULTS}
+        own = {} if task is None else {key: task.own_attribute(key) for key in _TASK_DEFAULTS}
         self._defaults = {key: value for key, value in own.items() if value is not None}
         router = app.router
-        queue, routed = router.route(name, self._defaults, task=task)
+        queue, routed = router.default, {}
+        if not router.depends_on_call:
+            queue, routed = router.route(name, self._defaults, task=task)
         merged = {**routed, **self._defaults}
         self._queue = queue
         self._shadow_name = task.shadow_name if task is not None and task.has_shadow_name else None
@@ -290,7 +292,7 @@ class SendPlan:
         now: datetime,
     ) -> TaskMessage:
         get = chosen.get
-        task_id = options.text_id(get("task_id") or new_id())
+        task_id = str(get("task_id") or new_id())
         wanted = options.priority(get("priority", self.settings.task_default_priority))
         root_id, parent_id, priority = self._lineage(task_id, wanted)
         hard, soft = options.limits(get("time_limit"), get("soft_time_limit"), self.name)

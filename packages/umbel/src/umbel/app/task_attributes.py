@@ -136,5 +136,14 @@ class TaskAttributes:
     own_backend: ResultBackend | None = None
     """The result backend of this task alone; None: the app's."""
 
+    def own_attribute(self, name: str) -> Any:
+        """Return an attribute that was set on the task or its class; None if only by a setting."""
+        if name in self.__dict__:
+            return self.__dict__[name]
+        for cls in type(self).__mro__:
+            if name in cls.__dict__:
+                return None if isinstance(cls.__dict__[name], FromSettings) else getattr(self, name)
+        return None
+
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
