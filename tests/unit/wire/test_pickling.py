@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -57,3 +59,34 @@ def test_a_constructor_that_raises_is_a_decode_error() -> None:
 def test_what_cannot_be_pickled_is_an_encode_error() -> None:
     with pytest.raises(EncodeError, match="cannot be pickled"):
         pickling.dumps(lambda: None)
+
+
+def references(data: bytes) -> set[str]:
+    return {arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, str)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.TaskRevokedError("expired"),
+        errors.Retry("again", ValueError("x"), 3),
+        errors.MaxRetriesExceededError("no more", task_args=(1,)),
+        errors.WorkerLostError("gone"),
+    ],
+)
+def test_our_errors_are_pickled_under_celerys_names(error: Exception) -> None:
+    data = pickling.dumps_for_celery({"result": error, "twice": [error, type(error)]})
+    assert not {text for text in references(data) if text.startswith("umbel")}
+    back = pickling.loads(data)
+    assert type(back["result"]) is type(error)
+    assert back["result"].args[:1] == error.args[:1]
+    assert back["twice"][0] is back["result"]
+    assert back["twice"][1] is type(error)
+
+
+def test_other_classes_keep_their_names() -> None:
+    data = pickling.dumps_for_celery([ValueError("x"), errors.UmbelError("y"), int, len, NoneType])
+    expected = [ValueError("x"), errors.UmbelError("y"), int, len, NoneType]
+    assert repr(pickle.loads(data)) == repr(expected)
+    with pytest.raises(EncodeError, match="cannot be pickled"):
+        pickling.dumps_for_celery(lambda: None)

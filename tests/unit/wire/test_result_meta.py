@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel.errors import BackendGetMetaError, DecodeError, EncodeError, TaskError
+from umbel.errors import BackendGetMetaError, DecodeError, EncodeError, TaskError, TaskRevokedError
 from umbel.wire.portable_errors import from_portable
 from umbel.wire.result_meta import decode, encode
 from umbel.wire.serializers import JSON, SERIALIZERS
@@ -106,6 +106,16 @@ def test_a_pickled_exception_is_itself() -> None:
     assert repr(fields["result"]) == "ValueError('c', 42)"
 
 
+def test_a_pickled_error_of_ours_is_one_that_celery_knows() -> None:
+    error = TaskRevokedError("expired")
+    document = encode(
+        task_id="i1", status="REVOKED", result=error, date_done=DONE, serializer=PICKLE
+    )
+    assert b"celery.exceptions" in document
+    assert b"umbel" not in document
+    assert repr(decode(document, serializer=PICKLE)["result"]) == repr(error)
+
+
 class Picky(Exception):
     def __init__(self, code: int, *, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -119,7 +129,9 @@ def test_an_exception_that_cannot_be_pickled_is_told() -> None:
 
 
 def test_a_result_that_cannot_be_written() -> None:
-    with pytest.raises(EncodeError, match=r"result of task i1 cannot be .*'json': a set at \['result'\]"):
+    with pytest.raises(
+        EncodeError, match=r"result of task i1 cannot be .*'json': a set at \['result'\]"
+    ):
         written(result={1})
 
 

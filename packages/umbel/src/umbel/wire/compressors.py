@@ -7,10 +7,8 @@ cannot become a memory full of zeros.
 
 from __future__ import annotations
 
-import bz2
 import difflib
 import importlib
-import lzma
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -52,12 +50,26 @@ def _unpack_zlib(data: bytes, limit: int) -> bytes:
     return _bounded(zlib.decompressobj(zlib.MAX_WBITS | 32), data, limit)
 
 
+# From here on modules are imported on first use: some Pythons are built without them, and together
+# they take 2 ms.
+
+
+def _pack_bz2(data: bytes) -> bytes:
+    packed: bytes = importlib.import_module("bz2").compress(data)
+    return packed
+
+
 def _unpack_bz2(data: bytes, limit: int) -> bytes:
-    return _bounded(bz2.BZ2Decompressor(), data, limit)
+    return _bounded(importlib.import_module("bz2").BZ2Decompressor(), data, limit)
+
+
+def _pack_xz(data: bytes) -> bytes:
+    packed: bytes = importlib.import_module("lzma").compress(data)
+    return packed
 
 
 def _unpack_xz(data: bytes, limit: int) -> bytes:
-    return _bounded(lzma.LZMADecompressor(), data, limit)
+    return _bounded(importlib.import_module("lzma").LZMADecompressor(), data, limit)
 
 
 def _brotli() -> Any:
@@ -97,8 +109,8 @@ def _unpack_zstd(data: bytes, limit: int) -> bytes:
 
 _COMPRESSORS = (
     Compressor("application/x-gzip", ("zlib", "gzip"), zlib.compress, _unpack_zlib),
-    Compressor("application/x-bz2", ("bzip2", "bzip"), bz2.compress, _unpack_bz2),
-    Compressor("application/x-lzma", ("lzma", "xz"), lzma.compress, _unpack_xz),
+    Compressor("application/x-bz2", ("bzip2", "bzip"), _pack_bz2, _unpack_bz2),
+    Compressor("application/x-lzma", ("lzma", "xz"), _pack_xz, _unpack_xz),
     Compressor("application/x-brotli", ("brotli",), _pack_brotli, _unpack_brotli, "brotli"),
     Compressor(
         "application/zstd", ("zstd", "zstandard"), _pack_zstd, _unpack_zstd, "backports.zstd"
@@ -127,7 +139,7 @@ def compress(data: bytes, name: str) -> tuple[bytes, str]:
         return compressor.compress(data), compressor.mime
     except ImportError as error:
         raise ImproperlyConfigured(
-            f"the compression {name!r} needs a package: pip install {compressor.package}"
+            f"the compression {name!r} needs a package: {_remedy(compressor)}"
         ) from error
 
 
@@ -148,7 +160,7 @@ def decompress(data: bytes, name: str, *, limit: int = DEFAULT_LIMIT) -> bytes:
     except ImportError as error:
         raise DecodeError(
             f"the content is compressed as {name!r}, and reading that needs a package: "
-            f"pip install {compressor.package}"
+            f"{_remedy(compressor)}"
         ) from error
     except _TooLarge:
         raise DecodeError(
@@ -157,6 +169,12 @@ def decompress(data: bytes, name: str, *, limit: int = DEFAULT_LIMIT) -> bytes:
         ) from None
     except Exception as error:  # each library has its own
         raise DecodeError(f"the content is not valid {name!r} data: {error}") from error
+
+
+def _remedy(compressor: Compressor) -> str:
+    if compressor.package is None:
+        return "this Python was built without it; install the system's library and rebuild"
+    return f"pip install {compressor.package}"
 
 
 def _names() -> list[str]:

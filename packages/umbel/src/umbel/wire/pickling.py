@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from umbel.errors import DecodeError, EncodeError
-from umbel.wire.foreign_names import FOREIGN_PACKAGES, error_class
+from umbel.wire.foreign_names import FOREIGN_PACKAGES, error_class, foreign_name
 from umbel.wire.portable_errors import from_portable
 
 PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", "4"))
@@ -64,6 +64,38 @@ def dumps(value: Any) -> bytes:
         return pickle.dumps(value, protocol=PROTOCOL)
     except Exception as error:  # a user's __reduce__ may raise anything
         raise EncodeError(f"the value cannot be pickled: {error}") from error
+
+
+def _save_class(pickler: Any, kind: type) -> None:
+    """Write a class; one of our errors as a reference to Celery's of the same meaning."""
+    foreign = foreign_name(kind) if issubclass(kind, BaseException) else None
+    if foreign is None:
+        _PurePickler.dispatch[type](pickler, kind)
+        return
+    for text in foreign:
+        pickler.save(text)
+    pickler.write(pickle.STACK_GLOBAL)
+    pickler.memoize(kind)
+
+
+# The C pickler insists on importing what it refers to; this one lets us write the reference. It is
+# some thirty times slower, which failures can bear.
+_PurePickler: Any = vars(pickle)["_Pickler"]
+
+
+def dumps_for_celery(value: Any) -> bytes:
+    """Return a pickle in which Celery's clients find their own error classes. Raises EncodeError.
+
+    Umbel reads it as well: ``loads`` takes the names back.
+    """
+    file = io.BytesIO()
+    pickler = _PurePickler(file, max(PROTOCOL, 4))
+    pickler.dispatch = {**_PurePickler.dispatch, type: _save_class}
+    try:
+        pickler.dump(value)
+    except Exception as error:  # a user's __reduce__ may raise anything
+        raise EncodeError(f"the value cannot be pickled: {error}") from error
+    return file.getvalue()
 
 
 def loads(data: bytes) -> Any:

@@ -79,6 +79,8 @@ def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> byt
         except UnicodeEncodeError:
             pass  # a lone surrogate
     try:
+        if isinstance(fields["result"], BaseException) and isinstance(serializer, PickleSerializer):
+            return pickling.dumps_for_celery(fields)
         return serializer.dumps(fields)
     except EncodeError as error:
         raise EncodeError(

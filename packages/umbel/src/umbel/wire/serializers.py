@@ -70,7 +70,8 @@ class YamlSerializer(Serializer):
     def loads(self, data: bytes) -> Any:
         yaml = self._module()
         try:
-            return yaml.safe_load(data)
+            # The C loader is ten times faster and not in every build.
+            return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise DecodeError(f"not valid YAML: {error}") from error
 

@@ -75,13 +75,14 @@ def tag(value: Any) -> Any:
         return own()
     if isinstance(value, bytes):
         return _bytes_tag(value)
-    for kind in type(value).__mro__:
+    own_kind: type = type(value)
+    for kind in own_kind.__mro__:
         found = _writers.get(kind)
         if found is not None:
             return {"__type__": found[0], "__value__": found[1](value)}
-    if type(value).__module__ == "django.utils.functional":
+    if own_kind.__module__ == "django.utils.functional":
         return str(value)  # a lazily translated string
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{own_kind.__name__} has no JSON form")
 
 
 def untag(value: dict[str, Any]) -> Any:

@@ -1,8 +1,8 @@
 """Many messages of one form: task protocol 2 with all that is the same written once.
 
 Called by ``app.bulk``. What ``task_v2.encode`` makes of a message is the pattern; of each further
-message only the id, the arguments and how they are shown is new. 3.2 µs a message against 7.3
-(benchmarks/decisions/bulk_cost.py).
+message only the id, the arguments and how they are shown is new. 1.3 µs a message against 2.3, and
+no TaskMessage to make (benchmarks/decisions/bulk_cost.py).
 """
 
 from __future__ import annotations
