@@ -5,6 +5,9 @@ chunks; what calls to one task have in common is worked out once a chunk (so a `
 from when its chunk is sent), and each chunk is published as one batch. Calls that need to be looked
 at one by one (middleware, signal receivers, routers that read arguments, options of their own) are
 prepared as ``sending`` does it, and still travel together.
+
+A plain call costs 4.8 µs here and 13 µs in all on Redis: 75,000 calls/s from one process
+(benchmarks/decisions/bulk_cost.py).
 """
 
 from __future__ import annotations
