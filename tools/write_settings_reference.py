@@ -21,7 +21,7 @@ import msgspec
 
 from umbel.config.celery_names import OLD_NAMES
 from umbel.config.converting import WRITTEN_TYPES
-from umbel.config.settings import NAMES, UMBEL_DEFAULTS, Settings, defaults
+from umbel.config.settings import NAMES, OWN_NAMES, UMBEL_DEFAULTS, Settings, defaults
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 GROUP = re.compile(r"    # --- (.+) ---")
@@ -111,33 +111,16 @@ def shown_type(name: str) -> str:
     return TYPES[kind] + (" or None" if optional else "")
 
 
-def row(field: Field, own: frozenset[str]) -> str:
+def row(field: Field) -> str:
     """Return the line of one setting."""
     name = field.name
     default = shown(getattr(defaults("celery"), name))
     if name in UMBEL_DEFAULTS:
         default += f"<br>**{shown(UMBEL_DEFAULTS[name])}**"
-    mark = " **new**" if name in own else ""
+    mark = " **new**" if name in OWN_NAMES else ""
     old = f"`{OLD_NAMES[name]}`" if name in OLD_NAMES else ""
     sentence = field.sentence.replace("|", "\\|")
     return f"| `{name}`{mark} | {shown_type(name)} | {default} | {sentence} | {old} |"
-
-
-OWN = frozenset(
-    {
-        "profile",
-        "broker_publish_timeout",
-        "task_delay_in_store",
-        "task_max_deliveries",
-        "task_revoke_keep",
-        "worker_lease",
-        "worker_lease_renewal",
-        "worker_lookahead",
-        "worker_processes",
-        "worker_shutdown_timeout",
-    }
-)
-"""The settings that Celery does not have."""
 
 
 def page() -> str:
@@ -154,7 +137,7 @@ def page() -> str:
             group = field.group
             lines.append(f"## {group}\n\n| Setting | Takes | Default | Meaning | Old name |")
             lines[-1] += "\n|---|---|---|---|---|"
-        lines.append(row(field, OWN))
+        lines.append(row(field))
     text = "\n".join(lines) + "\n"
     return re.sub(r"(\|)\n## ", r"\1\n\n## ", text)
 

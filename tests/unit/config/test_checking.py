@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbel.config.celery_names import NEW_NAMES
+from umbel.config.checking import misspelled, setting_named
 from umbel.config.conf import Conf
 from umbel.config.settings import NAMES
 from umbel.errors import ImproperlyConfigured, UnknownSetting
@@ -81,12 +82,57 @@ def test_a_name_that_lacks_its_group_is_recognised() -> None:
     )
 
 
-def test_a_namespaced_name_without_a_namespace() -> None:
-    assert error_of({"CELERY_TASK_ALWAYS_EAGER": True}) == (
-        f"CELERY_TASK_ALWAYS_EAGER {ORIGIN} is not a setting: it spells task_always_eager in the "
-        "namespace CELERY, but no namespace was given (config_from_object(..., "
-        "namespace='CELERY'))."
-    )
+def test_the_spelling_of_the_namespace_celery_needs_no_namespace() -> None:
+    source = {"CELERY_TASK_ALWAYS_EAGER": True, "CELERY_ACKS_LATE": True}
+    for profile in ("umbel", "celery"):
+        settings = Conf(profile=profile, source=source).settings
+        assert settings.task_always_eager
+        assert settings.task_acks_late
+    both = {"CELERY_BROKER_URL": "redis://h", "broker_url": "redis://h"}
+    assert Conf(source=both).settings.broker_url == "redis://h"
+    with pytest.raises(UnknownSetting):
+        Conf(source={"CELERY_WORKER_LEASE": 20}).finalize()  # that one is not Celery's
+
+
+def test_all_of_a_flask_config_may_be_passed_on() -> None:
+    flask = {
+        "CELERY_BROKER_URL": "redis://h/1",
+        "CELERY_RESULT_BACKEND": "redis://h/2",
+        "DEBUG": True,
+        "SECRET_KEY": "x",
+        "REDIS_HOST": "h",
+        "REDIS_URL": "redis://h",
+        "DATABASE_URL": "sqlite://",
+        "SQLALCHEMY_DATABASE_URI": "sqlite://",
+        "TIMEZONE": "Mars/Olympus",
+        "CACHE_TYPE": "simple",
+    }
+    conf = Conf(profile="celery", changes={"broker_url": "redis://h/1"})
+    conf.update(flask)
+    assert conf.settings.broker_url == "redis://h/1"
+    assert conf.settings.result_backend == "redis://h/2"
+    assert conf.settings.timezone is None
+    assert conf.REDIS_HOST == "h"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CELERYD_OPTS",
+        "CELERYD_NODES",
+        "CELERY_BIN",
+        "CELERY_RESULT_BACKEND_DB",
+        "CELERY_SEND_TASK_ERROR_EMAILS",
+        "CELERYD_LOG_LEVEL",
+        "CELERY_REDIS_URL",
+        "BROKER_BACKEND",
+        "task_soft_limit",
+        "redis_url",
+        "log_level",
+    ],
+)
+def test_other_words_are_no_misspellings(name: str) -> None:
+    assert Conf(profile="celery", source={name: 1})[name] == 1
 
 
 class Program:
@@ -265,3 +311,21 @@ def test_a_wrong_url_does_not_tell_its_password() -> None:
     text = error_of({"result_backend": "redis://:top/secret@h:1/0"})
     assert "secret" not in text
     assert "percent-encoded" in text
+
+
+@given(st.sampled_from(NAMES), st.data())
+def test_two_wrong_letters_are_found_in_every_long_name(name: str, data: st.DataObject) -> None:
+    word, middle = name, len(name) // 2
+    # The one in the back half first, so that the two do not touch.
+    places = [(middle + 1, len(name) - 2), (0, middle - 2)] if len(name) > 9 else [(0, 3)]
+    for first, last in places:
+        at = data.draw(st.integers(first, last))
+        edit = data.draw(st.sampled_from(["drop", "double", "swap"]))
+        if edit == "drop":
+            word = word[:at] + word[at + 1 :]
+        elif edit == "double":
+            word = word[:at] + word[at] + word[at:]
+        else:
+            word = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    # Another setting may be as near, or be the very word.
+    assert setting_named(word) or misspelled(word) is not None

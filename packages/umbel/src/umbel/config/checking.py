@@ -13,15 +13,16 @@ import msgspec
 
 from umbel.config.celery_names import NEW_NAMES
 from umbel.config.converting import convert
-from umbel.config.settings import NAMES, Settings
+from umbel.config.settings import NAMES, OWN_NAMES, Settings
 from umbel.config.urls import StoreUrl, split_urls
 from umbel.errors import ImproperlyConfigured, UnknownSetting
 
 _KNOWN = frozenset(NAMES)
 _PREFIXES = tuple(sorted({name.partition("_")[0] + "_" for name in NAMES if "_" in name}))
 _OLD_PREFIXES = ("CELERY_", "CELERYD_", "CELERYBEAT_", "BROKER_")
-_CLOSE = 0.85
-"""Similarity from which an unknown name counts as misspelled: one or two letters in a word."""
+_CELERY_ONLY = ("TASK_", "WORKER_", "BEAT_")
+"""Beginnings that only Celery's settings have; REDIS_HOST and DATABASE_URL are anybody's."""
+_CELERY_SPELLINGS = {f"CELERY_{name.upper()}": name for name in NAMES if name not in OWN_NAMES}
 _URL_SETTINGS = frozenset({"broker_url", "broker_read_url", "broker_write_url", "result_backend"})
 _OUR_SCHEMES = frozenset(
     {"redis", "rediss", "valkey", "valkeys", "sentinel", "amqp", "amqps", "pyamqp", "rpc", "sqlite"}
@@ -63,7 +64,11 @@ def prefix_of(namespace: str | None) -> str:
 
 
 def setting_named(key: str, namespace: str | None = None) -> str | None:
-    """Return the setting that ``key`` spells: its name, its old name, or its namespaced name."""
+    """Return the setting that ``key`` spells: its name, its old name, or its namespaced name.
+
+    ``CELERY_`` and the name of today is understood without a namespace too: Flask programs pass
+    all of ``app.config`` to ``conf.update``.
+    """
     if key in _KNOWN:
         return key
     prefix = prefix_of(namespace)
@@ -71,16 +76,55 @@ def setting_named(key: str, namespace: str | None = None) -> str | None:
         name = key[len(prefix) :].lower()
         if name in _KNOWN:
             return name
-    return NEW_NAMES.get(key)
+    return NEW_NAMES.get(key) or _CELERY_SPELLINGS.get(key)
 
 
-def nearest(key: str, *, cutoff: float = _CLOSE) -> str | None:
-    """Return the known spelling closest to ``key``, or None when none is close."""
-    name = key.lower().removeprefix("celery_")
-    if name in _KNOWN:
-        return name
-    old = _closest(key, NEW_NAMES, cutoff) if key.isupper() else None
-    return old or _closest(name, NAMES, cutoff)
+def misspelled(key: str) -> str | None:
+    """Return the spelling that ``key`` misses by one or two letters, or None.
+
+    In capitals, only names that begin as Celery's do are looked at.
+    """
+    if not key.isupper():
+        return _within_two_letters(key, NAMES)
+    if key.startswith(_OLD_PREFIXES):
+        return _within_two_letters(key, (*NEW_NAMES, *_CELERY_SPELLINGS))
+    if key.startswith(_CELERY_ONLY):
+        return _within_two_letters(key.lower(), NAMES)
+    return None
+
+
+def _within_two_letters(word: str, known: Iterable[str]) -> str | None:
+    if word in known:
+        return word
+    length = len(word)
+    most = 2 if length > 7 else 1
+    letters = set(word)
+    likely = [
+        name
+        for name in known
+        # An edit brings at most one new letter and takes at most one away.
+        if abs(len(name) - length) <= most and len(letters ^ set(name)) <= 2 * most
+    ]
+    distances = ((_letters_apart(word, name), name) for name in likely)
+    near = min(distances, default=(most + 1, ""))
+    return near[1] if near[0] <= most else None
+
+
+def _letters_apart(one: str, other: str) -> int:
+    """Letters to add, drop, change or swap with a neighbour to make one word the other."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        this = [row]
+        for column, wanted in enumerate(other, 1):
+            cost = min(
+                last[column] + 1, this[column - 1] + 1, last[column - 1] + (letter != wanted)
+            )
+            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == wanted:
+                cost = min(cost, before[column - 2] + 1)
+            this.append(cost)
+        before, last = last, this
+    return last[-1]
 
 
 def _closest(word: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -92,24 +136,18 @@ def _closest(word: str, known: Iterable[str], cutoff: float) -> str | None:
 
 
 def hint_for(key: str) -> str:
-    """Return ``: did you mean …?`` for a name that is certainly wrong, or an empty text."""
-    close = nearest(key, cutoff=0.75)
+    """Return ``: did you mean …?`` for a name that is no setting, or an empty text."""
+    lower = key.lower()
+    close = misspelled(key) or _within_two_letters(lower, NAMES) or _closest(lower, NAMES, 0.75)
     if close is None:
-        endings = [name for name in NAMES if name.endswith("_" + key.lower())]
+        endings = [name for name in NAMES if name.endswith("_" + lower)]
         close = endings[0] if len(endings) == 1 else None
     return f": did you mean {close}?" if close else ""
 
 
 def unknown_name(key: str, origin: str) -> Problem:
     """Return the problem of a name that is no setting."""
-    if key.startswith("CELERY_") and key[7:].lower() in _KNOWN:
-        hint = (
-            f": it spells {key[7:].lower()} in the namespace CELERY, but no namespace was given "
-            "(config_from_object(..., namespace='CELERY'))"
-        )
-    else:
-        hint = hint_for(key)
-    return Problem(f"{key} ({origin}) is not a setting{hint}", is_unknown_name=True)
+    return Problem(f"{key} ({origin}) is not a setting{hint_for(key)}", is_unknown_name=True)
 
 
 # --- what one source said -------------------------------------------------------------------------
@@ -118,8 +156,8 @@ def unknown_name(key: str, origin: str) -> Problem:
 class Strictness(msgspec.Struct, frozen=True):
     """Which unknown names are errors.
 
-    A name close to a known one always is. ``every`` makes all others errors too; ``ours`` those
-    that begin as settings do. What is left is a custom value.
+    A misspelled one always is. ``every`` makes all others errors too; ``ours`` those that begin as
+    settings do. What is left is a custom value.
     """
 
     every: bool = False
@@ -129,7 +167,7 @@ class Strictness(msgspec.Struct, frozen=True):
         """Return whether this unknown name is an error."""
         if self.every or (self.ours and key.startswith(_PREFIXES)):
             return True
-        return nearest(key) is not None
+        return misspelled(key) is not None
 
 
 class Checker(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +234,7 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
         prefix = prefix_of(self.namespace)
         in_namespace = bool(prefix) and key.startswith(prefix)
         if self.is_source and (key == "TIME_ZONE" or (prefix and not in_namespace)):
-            return  # Django's time zone is taken over elsewhere; the rest is somebody else's
+            return  # Django's zone is taken over elsewhere; the rest is somebody else's
         bare = key[len(prefix) :].lower() if in_namespace else key
         if self.is_code and bare.isupper() and not bare.startswith(_OLD_PREFIXES):
             return  # a constant of the program
@@ -207,8 +245,8 @@ class Checker(msgspec.Struct, frozen=True, kw_only=True):
             checked.custom[bare] = read()
 
     def _mixed(self, keys: Sequence[str]) -> Iterable[Problem]:
-        old = [key for key in keys if key not in _KNOWN]
-        if old and len(old) < len(keys):
+        old = [key for key in keys if key in NEW_NAMES]
+        if old and any(key in _KNOWN for key in keys):
             renames = ", ".join(f"{key} to {NEW_NAMES[key]}" for key in old)
             yield Problem(f"old and new names are mixed ({self.origin}): rename {renames}")
 

@@ -119,6 +119,22 @@ UMBEL_DEFAULTS: Mapping[str, Any] = {
 A program that sets ``broker_url`` alone has its results there too: see ``composing``.
 """
 
+OWN_NAMES = frozenset(
+    {
+        "profile",
+        "broker_publish_timeout",
+        "task_delay_in_store",
+        "task_max_deliveries",
+        "task_revoke_keep",
+        "worker_lease",
+        "worker_lease_renewal",
+        "worker_lookahead",
+        "worker_processes",
+        "worker_shutdown_timeout",
+    }
+)
+"""The settings that Celery does not have."""
+
 _DEFAULTS = {"celery": Settings(), "umbel": Settings(**UMBEL_DEFAULTS)}
 
 NAMES: tuple[str, ...] = Settings.__struct_fields__
