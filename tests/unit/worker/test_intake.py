@@ -1,0 +1,267 @@
+"""The intake thread against a real store in memory, with a connection that breaks on cue."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.worker.values import plan, traits
+from umbel.clock import SystemClock
+from umbel.drivers.memory import MemoryDriver
+from umbel.model.delivery import Ack, Effects, Settlement
+from umbel.model.message import EncodedMessage, TaskMessage
+from umbel.model.outcome import ResultRecord
+from umbel.model.presence import Presence
+from umbel.model.queues import Outgoing, Queue
+from umbel.model.revocation import Revocation
+from umbel.testing.faults import FaultyBroker
+from umbel.wire.serializers import SERIALIZERS
+from umbel.wire.task_v2 import encode
+from umbel.worker.intake import Admitted, Intake
+
+PATIENCE = 10.0
+QUEUE = Queue("celery")
+
+
+class Desk:
+    """A store, an intake thread, and the main thread's side of it."""
+
+    def __init__(self, **plan_changes: Any) -> None:
+        driver = MemoryDriver()
+        self.broker = FaultyBroker(driver.broker())
+        self.backend = driver.result_backend()
+        self.plan = plan(**plan_changes)
+        self.bell = threading.Event()
+        self.admitted: list[Admitted] = []
+        self.terminate: list[Revocation] = []
+        self.escaped: list[str] = []
+        presence = Presence(
+            owner="owner-1",
+            name="celery@here",
+            pid=1,
+            pool="solo",
+            concurrency=1,
+            queues=("celery",),
+            version="0",
+            started=0.0,
+        )
+        self.intake = Intake(
+            self.broker,
+            self.backend,
+            self.plan,
+            presence,
+            clock=SystemClock(),
+            notify=self.bell.set,
+        )
+
+    def send(self, **fields: Any) -> str:
+        message = TaskMessage(**({"id": "id-1", "task": "tasks.add"} | fields))
+        self.put(encode(message, serializer=SERIALIZERS.get("json")))
+        return message.id
+
+    def put(self, message: EncodedMessage) -> None:
+        publisher = self.broker.open_publisher()
+        publisher.publish([Outgoing(message=message, queue=QUEUE)], timeout=1.0)
+
+    def post(
+        self, *settlements: Settlement, loose: tuple[Effects, ...] = (), free: int = 0
+    ) -> None:
+        self.intake.post(settlements, loose, free=free, active=0, processed={})
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            self.bell.wait(0.05)
+            self.bell.clear()
+            taken = self.intake.take()
+            self.admitted.extend(taken.admitted)
+            self.terminate.extend(taken.terminate)
+            self.escaped.extend(taken.escaped)
+
+    def document(self, task_id: str) -> dict[str, Any] | None:
+        record = self.backend.fetch([task_id]).get(task_id)
+        return None if record is None else json.loads(record.document)
+
+    def stats(self) -> tuple[int, int, int]:
+        (stats,) = self.broker.stats(["celery"])
+        return stats.ready, stats.claimed, stats.delayed
+
+
+@pytest.fixture
+def desks():
+    opened: list[Desk] = []
+
+    def open_desk(**plan_changes: Any) -> Desk:
+        desk = Desk(**plan_changes)
+        desk.intake.start()
+        opened.append(desk)
+        return desk
+
+    yield open_desk
+    for desk in opened:
+        assert desk.intake.stop(PATIENCE)
+        assert desk.intake.failure is None
+
+
+def record(task_id: str = "id-1") -> ResultRecord:
+    document = b'{"status": "SUCCESS", "result": 9, "task_id": "id-1"}'
+    return ResultRecord(task_id=task_id, state="SUCCESS", document=document, final=True)
+
+
+def done(admitted: Admitted) -> Settlement:
+    return Settlement(admitted.delivery.receipt, Ack(), Effects((record(),)))
+
+
+def test_it_claims_no_more_than_the_credit(desks):
+    desk = desks()
+    for number in range(5):
+        desk.send(id=f"id-{number}")
+    desk.post(free=2)
+    desk.until(lambda: len(desk.admitted) == 2)
+    assert [each.peek.id for each in desk.admitted] == ["id-0", "id-1"]
+    assert desk.stats() == (3, 2, 0)
+
+
+def test_settling_stores_the_result_and_claims_the_next_in_one_exchange(desks):
+    desk = desks()
+    desk.send(id="id-1")
+    desk.send(id="id-2")
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    desk.post(done(desk.admitted[0]), free=1)
+    desk.until(lambda: len(desk.admitted) == 2)
+    assert desk.document("id-1")["result"] == 9
+    assert desk.stats() == (0, 1, 0)
+
+
+def test_an_early_task_is_acknowledged_before_it_is_handed_over(desks):
+    desk = desks(tasks={"tasks.add": traits(early_ack=True)})
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: bool(desk.admitted))
+    assert desk.admitted[0].acked
+    assert desk.stats() == (0, 0, 0)
+    desk.post(loose=(Effects((record(),)),), free=1)
+    desk.until(lambda: desk.document("id-1") is not None)
+
+
+def test_a_message_that_cannot_be_read_is_set_aside_and_the_next_one_runs(desks):
+    desk = desks()
+    bad = EncodedMessage(
+        headers={}, properties={}, body=b"?", content_type="text/x", content_encoding="utf-8"
+    )
+    desk.put(bad)
+    desk.send(id="good")
+    desk.post(free=2)
+    desk.until(lambda: bool(desk.admitted))
+    assert [each.peek.id for each in desk.admitted] == ["good"]
+    desk.until(lambda: desk.stats() == (0, 1, 0))
+
+
+def test_an_expired_task_is_told_as_revoked(desks):
+    desk = desks()
+    desk.send(expires=datetime.now(UTC) - timedelta(hours=1))
+    desk.post(free=1)
+    desk.until(lambda: desk.document("id-1") is not None)
+    assert desk.document("id-1")["status"] == "REVOKED"
+    assert desk.stats() == (0, 0, 0)
+
+
+def test_a_task_revoked_before_it_is_claimed_never_runs(desks):
+    desk = desks()
+    desk.broker.revoke([Revocation(task_id="id-1")], keep=60.0)
+    desk.until(lambda: bool(desk.terminate))
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: desk.document("id-1") is not None)
+    assert desk.document("id-1")["status"] == "REVOKED"
+    assert not desk.admitted
+
+
+def test_an_eta_in_the_future_goes_back_to_rest_in_the_store(desks):
+    desk = desks()
+    desk.send(eta=datetime.now(UTC) + timedelta(hours=1))
+    desk.post(free=1)
+    desk.until(lambda: desk.stats() == (0, 0, 1))
+    assert not desk.admitted
+
+
+def test_an_unknown_task_rests_and_nothing_is_lost(desks):
+    desk = desks()
+    desk.send(task="tasks.of_tomorrow")
+    desk.post(free=1)
+    desk.until(lambda: desk.stats() == (0, 0, 1))
+
+
+def test_in_the_celery_profile_an_unknown_task_fails_at_once(desks):
+    desk = desks(unknown_parks=False)
+    desk.send(task="tasks.of_tomorrow")
+    desk.post(free=1)
+    desk.until(lambda: desk.document("id-1") is not None)
+    assert desk.document("id-1")["result"]["exc_type"] == "NotRegistered"
+
+
+@pytest.mark.parametrize("call", ["declare", "open_consumer", "extend"])
+def test_a_broker_that_is_away_at_the_start_is_waited_for(call):
+    desk = Desk()
+    desk.broker.fail(call)
+    desk.intake.start()
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    assert desk.broker.failed[call] == 1
+    assert desk.intake.stop(PATIENCE)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_settlement_survives_a_connection_that_breaks_over_it(desks, moment):
+    desk = desks()
+    desk.send(id="id-1")
+    desk.send(id="id-2")
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    desk.broker.fail("exchange", moment)
+    desk.post(done(desk.admitted[0]), free=1)
+    desk.until(lambda: len(desk.admitted) == 2)
+    assert desk.document("id-1")["result"] == 9
+    assert desk.admitted[1].peek.id == "id-2"
+    assert desk.escaped == []
+    assert desk.stats() == (0, 1, 0)
+
+
+def test_claims_whose_answer_was_lost_go_back_to_the_queue(desks):
+    desk = desks()
+    desk.broker.fail("receive", "after")
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    assert desk.broker.failed["receive"] == 1
+    assert desk.stats() == (0, 1, 0)
+    assert desk.admitted[0].delivery.count == 1
+
+
+def test_a_revocation_with_terminate_reaches_the_main_thread(desks):
+    desk = desks()
+    desk.broker.revoke([Revocation(task_id="id-9", terminate=True)], keep=60.0)
+    desk.until(lambda: bool(desk.terminate))
+    assert desk.terminate[0].task_id == "id-9"
+
+
+def test_stopping_settles_what_was_posted_and_returns_the_rest():
+    desk = Desk()
+    desk.intake.start()
+    desk.send(id="id-1")
+    desk.send(id="id-2")
+    desk.post(free=2)
+    desk.until(lambda: len(desk.admitted) == 2)
+    desk.post(done(desk.admitted[0]))
+    assert desk.intake.stop(PATIENCE)
+    assert desk.document("id-1")["result"] == 9
+    assert desk.stats() == (1, 0, 0)
