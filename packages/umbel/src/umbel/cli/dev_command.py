@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib.util import cache_from_source
 from types import FrameType
 from typing import Any
 
@@ -55,6 +57,17 @@ def dev(file: str, options: tuple[str, ...]) -> int:
     return _Runner(words, root, say).run()
 
 
+def _forget_bytecode(paths: Iterable[str]) -> None:
+    """Delete what Python compiled of these files.
+
+    It trusts the compiled file while size and time, in whole seconds, are those of the source: an
+    edit of one letter right after the last run would go unnoticed.
+    """
+    for path in paths:
+        with suppress(OSError, NotImplementedError):
+            os.remove(cache_from_source(path))
+
+
 def _names_level(options: tuple[str, ...]) -> bool:
     return any(one.startswith(("-l", "--loglevel")) for one in options)
 
@@ -94,6 +107,7 @@ class _Runner:
                 if batch:
                     self._tell(batch)
                     self._end()
+                    _forget_bytecode(batch)
                     self._start()
         finally:
             self._end()
