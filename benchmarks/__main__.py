@@ -24,12 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report.markdown(record.read(options.file)))
         return 0
     peers = [BY_NAME[name] for name in options.peers]
-    scale = QUICK if options.quick else Scale(seconds=options.seconds)
+    scale = QUICK if options.quick else _scale(options.seconds)
     found = run(peers, options.scenarios, repeat=options.repeat, scale=scale)
     text = report.markdown(found)
     print(text)
     print(f"written to {record.write(found, text)}", file=sys.stderr)
     return 1 if found.failures else 0
+
+
+def _scale(seconds: float) -> Scale:
+    return Scale(seconds=seconds, calls=max(100, int(500 * seconds)))
 
 
 def _list() -> None:
