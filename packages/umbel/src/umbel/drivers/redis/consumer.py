@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import msgspec
 
 from umbel.drivers.redis.address import Options
-from umbel.drivers.redis.connection import BROKER, Connection, Refusal, pack
+from umbel.drivers.redis.connection import BROKER, Command, Connection, Refusal, pack
 from umbel.drivers.redis.doorbell import Doorbell
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import Claim, Ledger, Reply, SettlementPacker
@@ -28,6 +28,7 @@ from umbel.drivers.redis.restoring import Restorer
 from umbel.drivers.redis.scripts import ARM, EXCHANGE, EXTEND, RELEASE, REVOKED
 from umbel.errors import OperationalError
 from umbel.model.delivery import Delivery, Receipt, Settlement
+from umbel.model.outcome import ResultRecord
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue
 from umbel.model.revocation import Revocation
@@ -87,7 +88,12 @@ class RedisConsumer(Consumer):
         self._version: bytes | None = None
         self._told_version: bytes | None = None
         self._closed = False
-        self._session(self._deadline())
+        try:
+            self._session(self._deadline())
+        except BaseException:
+            self._connection.close()
+            self._bell.close()
+            raise
 
     # --- claiming -----------------------------------------------------------------------------
 
@@ -196,16 +202,36 @@ class RedisConsumer(Consumer):
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
-            # Another store: records first, so that a crash repeats work and never forgets it.
-            records = [
-                record
-                for each in settlements
-                if self._ledger.holds(each.receipt)
-                for record in each.effects.records
-            ]
-            if records:
-                self._results.store(records)
+            self._store_elsewhere(settlements, self._results)
         return self._exchange(settlements, limit)
+
+    def _store_elsewhere(self, settlements: Sequence[Settlement], results: ResultBackend) -> None:
+        """Records first, so that a crash repeats work and never forgets it.
+
+        Claims that are not ours any more are found out before. Race: one may be lost between the
+        look and the record, a few hundred microseconds in which a lease must end. The record then
+        says how our own run ended, and the run of the new holder says it again.
+        """
+        told = [each for each in settlements if each.effects.records]
+        if not told:
+            return
+        deadline = self._deadline()
+        self._session(deadline)
+        ours = [each for each in told if self._ledger.holds(each.receipt)]
+        claims = [queue.claims + self._name.encode() for queue in self._queues]
+        looks: list[Command] = [
+            ("HEXISTS", claims[self._ledger.queue_of(each.receipt) or 0], each.receipt)
+            for each in ours
+        ]
+        there = self._connection.pipeline(looks, deadline) if looks else []
+        records: list[ResultRecord] = []
+        for each, found in zip(ours, there, strict=True):
+            if found:
+                records += each.effects.records
+            else:
+                self._ledger.forget(each.receipt)
+        if records:
+            results.store(records)
 
     def _exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         deadline = self._deadline()

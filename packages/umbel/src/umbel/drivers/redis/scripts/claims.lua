@@ -10,9 +10,11 @@ end
 
 -- Note that a claim ended without an outcome, and return the envelope to put back.
 local function count_delivery(deliveries_key, raw)
-  redis.call('HINCRBY', deliveries_key, tag_of(raw), 1)
+  local tag, lasting = tag_of(raw)
+  redis.call('HINCRBY', deliveries_key, tag, 1)
   redis.call('EXPIRE', deliveries_key, DELIVERIES_LIFE)
-  return mark_redelivered(raw)
+  -- What is known by its digest must stay as it is.
+  return lasting and mark_redelivered(raw) or raw
 end
 
 -- Put these claims (field, envelope, field, envelope, ...) to the front of their lists, so that the

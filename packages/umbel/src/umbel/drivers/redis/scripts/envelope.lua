@@ -21,11 +21,11 @@ local function find_last(raw, pattern)
   end
 end
 
--- The name that a message keeps through all its deliveries; its digest where it has none.
+-- The name that a message keeps through all its deliveries, and true; or its digest, and false.
 local function tag_of(raw)
   local _, _, tag = find_last(raw, '"delivery_tag"%s*:%s*"([^"\\]*)"')
-  if tag and #tag > 0 then return tag end
-  return redis.sha1hex(raw)
+  if tag and #tag > 0 then return tag, true end
+  return redis.sha1hex(raw), false
 end
 
 -- Say in the envelope that the message was delivered before, as kombu does.

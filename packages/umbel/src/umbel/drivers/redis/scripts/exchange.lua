@@ -121,13 +121,13 @@ while at <= #ARGV do
     if not ours then
       refused[#refused + 1] = settled
     elseif kind == 'C' then
-      redis.call('HDEL', KEYS[base + 3], tag_of(raw))
+      redis.call('HDEL', KEYS[base + 3], (tag_of(raw)))
     elseif kind == 'r' then
       put_back(base, field, raw)
     elseif kind == 'q' then
       redis.call('HSET', KEYS[base + 6], ARGV[at + 3], ARGV[at + 4] .. '\n' .. raw)
       if redis.call('EXISTS', KEYS[base + 3]) == 1 then
-        redis.call('HDEL', KEYS[base + 3], tag_of(raw))
+        redis.call('HDEL', KEYS[base + 3], (tag_of(raw)))
       end
     end
     at = read_effects(at + 3 + EXTRA[kind], ours, KEYS[base + 6])
@@ -215,7 +215,7 @@ for _, run in ipairs(claimed) do
   local deliveries_key = KEYS[1 + run[1] * width + 3]
   if redis.call('EXISTS', deliveries_key) == 1 then
     for i = 3, #run do
-      local count = redis.call('HGET', deliveries_key, tag_of(run[i]))
+      local count = redis.call('HGET', deliveries_key, (tag_of(run[i])))
       if count then
         counts[#counts + 1] = index + i - 3
         counts[#counts + 1] = tonumber(count) + 1
