@@ -225,6 +225,55 @@ def test_a_lock_that_goes_is_waited_for(make: Callable[..., SqliteDriver], file:
     intruder.close()
 
 
+def test_reading_waits_while_another_has_the_file_for_itself(
+    make: Callable[..., SqliteDriver], file: Path
+) -> None:
+    driver = make()
+    driver.broker().ping()
+    driver.broker().close()
+    hoarder = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    hoarder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    hoarder.execute("DELETE FROM umbel_result")
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match="has been locked by another process"):
+        make(timeout=0.1).result_backend().fetch([new_id()])
+    assert time.monotonic() - began < PATIENCE / 2
+    timer = threading.Timer(0.1, hoarder.close)
+    timer.start()
+    assert make(timeout=PATIENCE).result_backend().fetch([new_id()]) == {}
+    timer.join()
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_an_adjusted_calendar_ends_no_lease(make: Callable[..., SqliteDriver], jump: float) -> None:
+    clock = ManualClock()
+    broker = make(clock=clock).broker()
+    with station_of(broker, None) as station:
+        (task_id,) = station.send(QUEUE)
+        take(station.consumer(QUEUE, lease=60.0), 1)
+        clock.jump(jump)
+        rescuer = station.consumer(QUEUE, lease=60.0)
+        assert rescuer.exchange([], 1).deliveries == ()
+        assert len(broker.presences()) == 2
+        clock.advance(61.0)
+        assert task_ids(rescuer.exchange([], 1).deliveries) == [task_id]
+
+
+def test_leases_of_an_earlier_boot_have_ended(
+    make: Callable[..., SqliteDriver], file: Path
+) -> None:
+    broker = make().broker()
+    with station_of(broker, None) as station:
+        (task_id,) = station.send(QUEUE)
+        take(station.consumer(QUEUE), 1)
+        with raw(file) as database:
+            database.execute("UPDATE umbel_owner SET boot = 'another', until = 1e9")
+        database.close()
+        assert broker.presences() == []
+        (rescued,) = take(station.consumer(QUEUE), 1)
+        assert (task_ids([rescued]), rescued.count) == ([task_id], 2)
+
+
 def test_an_error_inside_a_transaction_undoes_all_of_it(
     driver: SqliteDriver, station: Station
 ) -> None:

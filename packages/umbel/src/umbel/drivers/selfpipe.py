@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import weakref
 from collections.abc import Sequence
 
 
@@ -24,6 +25,10 @@ class SelfPipe:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
+        # Race: ring() in one thread against close() in the owner's. Were the writing end closed by
+        # close(), its number could be some other file's by the time ring() writes. So it lives
+        # exactly as long as the object that ring() needs, and only the reading end is closed.
+        weakref.finalize(self, os.close, self._writer)
         # Looked up at this moment, not at import: gevent and eventlet replace it when they patch.
         self._selector = selectors.DefaultSelector()
         for descriptor in (self._reader, *others):
@@ -34,9 +39,7 @@ class SelfPipe:
 
         Does nothing once the pipe is closed.
         """
-        # Race: close() in the owner's thread against ring() in another. close() swaps the number
-        # for -1 before it closes, so a late ring() writes to no descriptor or to a closed one.
-        with contextlib.suppress(BlockingIOError, OSError):  # full: a ring is already remembered
+        with contextlib.suppress(OSError):  # full: a ring is already remembered; or nobody reads
             os.write(self._writer, b"!")
 
     def wait(self, timeout: float | None) -> Sequence[int]:
@@ -55,9 +58,8 @@ class SelfPipe:
 
     def close(self) -> None:
         """Let go of the descriptors. May be called twice."""
-        if self._writer < 0:
+        if self._reader < 0:
             return
         self._selector.close()
-        writer, self._writer = self._writer, -1
-        os.close(writer)
         os.close(self._reader)
+        self._reader = -1

@@ -112,10 +112,10 @@ class MemoryConsumer(Consumer):
             self._pipe.wait(self._until_next(remaining))
 
     def _until_next(self, remaining: float) -> float:
-        due = self._store.next_event(self._names)
-        if due is None:
+        seconds = self._store.until_next_event(self._names)
+        if seconds is None:
             return remaining
-        return min(remaining, max(0.001, due - self._store.now()), LONGEST_WAIT)
+        return min(remaining, max(0.001, seconds), LONGEST_WAIT)
 
     def _news(self) -> bool:
         """True once for every change of what is revoked, so that a waiting worker hears of it."""

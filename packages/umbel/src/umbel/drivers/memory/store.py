@@ -29,6 +29,7 @@ class Owner(msgspec.Struct):
 
     presence: Presence
     until: float
+    """A reading of the monotonic clock: an adjusted calendar ends no lease."""
     claims: dict[Receipt, Held]
 
 
@@ -89,8 +90,8 @@ class MemoryStore:
         """
         with self._lock:
             now = self.now()
-            mine = self._renew(presence, now + lease)
-            self._rescue(now)
+            mine = self._renew(presence, lease)
+            self._rescue()
             for name in queues:
                 self._shelf(name).promote(now)
             claimed: list[Delivery] = []
@@ -168,7 +169,8 @@ class MemoryStore:
             mine = self._owners.get(owner)
             return set() if mine is None else mine.claims.keys() & set(receipts)
 
-    def _rescue(self, now: float) -> None:
+    def _rescue(self) -> None:
+        now = self._clock.monotonic()
         for name in [name for name, owner in self._owners.items() if owner.until <= now]:
             owner = self._owners.pop(name)
             self._release(owner, counted=True)
@@ -188,7 +190,7 @@ class MemoryStore:
             found: list[QueueStats] = []
             for name in names:
                 shelf = self._shelf(name)
-                shelf.promote(now)
+                due = sum(moment <= now for moment, _, _ in shelf.delayed)
                 claimed = sum(
                     held.queue == name
                     for owner in self._owners.values()
@@ -197,9 +199,9 @@ class MemoryStore:
                 found.append(
                     QueueStats(
                         name=name,
-                        ready=len(shelf.ready),
+                        ready=len(shelf.ready) + due,
                         claimed=claimed,
-                        delayed=len(shelf.delayed),
+                        delayed=len(shelf.delayed) - due,
                     )
                 )
             return found
@@ -224,24 +226,25 @@ class MemoryStore:
             shelf = self._shelves[name] = Shelf()
         return shelf
 
-    def next_event(self, queues: Sequence[str]) -> float | None:
-        """Return the next Unix time at which something becomes claimable by itself."""
+    def until_next_event(self, queues: Sequence[str]) -> float | None:
+        """Return the seconds until something becomes claimable by itself, None if nothing will."""
         with self._lock:
-            times = [
-                self._shelf(name).delayed[0][0] for name in queues if self._shelf(name).delayed
-            ]
-            times += [owner.until for owner in self._owners.values() if owner.claims]
-            return min(times, default=None)
+            now, monotonic = self.now(), self._clock.monotonic()
+            resting = [shelf.delayed for shelf in map(self._shelf, queues) if shelf.delayed]
+            waits = [delayed[0][0] - now for delayed in resting]
+            waits += [o.until - monotonic for o in self._owners.values() if o.claims]
+            return min(waits, default=None)
 
     # --- owners -----------------------------------------------------------------------------------
 
     def register(self, presence: Presence, lease: float, pipe: SelfPipe) -> None:
         """Begin or go on with an owner's lease; ring ``pipe`` whenever something changes."""
         with self._lock:
-            self._renew(presence, self.now() + lease)
+            self._renew(presence, lease)
             self._consumers.add(pipe)
 
-    def _renew(self, presence: Presence, until: float) -> Owner:
+    def _renew(self, presence: Presence, lease: float) -> Owner:
+        until = self._clock.monotonic() + lease
         mine = self._owners.get(presence.owner)
         if mine is None:
             mine = self._owners[presence.owner] = Owner(presence, until, {})
@@ -253,9 +256,8 @@ class MemoryStore:
     ) -> list[Receipt]:
         """Renew the lease; return which receipts are no longer this owner's."""
         with self._lock:
-            now = self.now()
-            mine = self._renew(presence, now + lease)
-            mine.presence = msgspec.structs.replace(presence, seen=now)
+            mine = self._renew(presence, lease)
+            mine.presence = msgspec.structs.replace(presence, seen=self.now())
             return [receipt for receipt in receipts if receipt not in mine.claims]
 
     def leave(self, owner: str, pipe: SelfPipe) -> None:
@@ -269,7 +271,7 @@ class MemoryStore:
     def presences(self) -> list[Presence]:
         """Return the owners whose lease is alive."""
         with self._lock:
-            now = self.now()
+            now = self._clock.monotonic()
             return [owner.presence for owner in self._owners.values() if owner.until > now]
 
     # --- revocations ------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import msgspec
 from umbel.clock import Clock
 from umbel.drivers.sqlite import bells, messages
 from umbel.drivers.sqlite.bells import Interest
+from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool
 from umbel.drivers.sqlite.consumer import SqliteConsumer
 from umbel.drivers.sqlite.location import Location
@@ -84,9 +85,9 @@ class SqliteBroker(Broker):
         bells.ring(self._location.path, Interest.MESSAGES)
 
     def presences(self) -> Sequence[Presence]:
-        now = self._clock.now().timestamp()
         with self._pool.reading() as database:
-            rows = database.execute(SQL["presences"], (now,)).fetchall()
+            alive = (BOOT, self._clock.monotonic())
+            rows = database.execute(SQL["presences"], alive).fetchall()
         return [msgspec.msgpack.decode(row[0], type=Presence) for row in rows]
 
     def ping(self) -> str:

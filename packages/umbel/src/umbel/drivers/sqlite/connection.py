@@ -30,6 +30,8 @@ OLDEST = (3, 35, 0)
 
 _MIGRATIONS = load_migrations("umbel.drivers.sqlite")
 
+_FIRST_READ = "SELECT last FROM umbel_place"
+"""A transaction takes hold of the file with its first statement, not with BEGIN."""
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError)
 """Mistakes in the code: trying again would not help, so these are raised as they are."""
@@ -74,9 +76,20 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
-        """Give a handle for statements that only read. No transaction spans them."""
+        """Give a handle for statements that only read, all of them the same state of the file.
+
+        Waits for no writer. Only while another process opens the file for itself alone, or takes
+        the log away after it, does it wait, for up to the location's ``timeout``.
+        """
+        deadline = time.monotonic() + self.location.timeout
         try:
-            yield self._ready(self.location.timeout)
+            database = self._ready(self.location.timeout)
+            self._begin(database, deadline, "BEGIN", _FIRST_READ)
+            try:
+                yield database
+            finally:
+                if database.in_transaction:
+                    database.execute("COMMIT")
         except _FAULTS:
             raise
         except sqlite3.Error as error:
@@ -93,7 +106,7 @@ class Connection:
         deadline = time.monotonic() + limit
         try:
             database = self._ready(limit)
-            self._begin(database, deadline)
+            self._begin(database, deadline, "BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise self._translated(error) from error
         try:
@@ -105,12 +118,15 @@ class Connection:
             raise
         self._commit(database)
 
-    def _begin(self, database: sqlite3.Connection, deadline: float) -> None:
+    def _begin(self, database: sqlite3.Connection, deadline: float, *statements: str) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                database.execute("BEGIN IMMEDIATE")
+                for statement in statements:
+                    database.execute(statement)
             except sqlite3.OperationalError as error:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
                 if not _is_busy(error) or time.monotonic() >= deadline:
                     raise
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - only spreads the tries
@@ -219,8 +235,7 @@ class Connection:
         database.execute("PRAGMA cache_size = -8000")
         database.execute("PRAGMA journal_size_limit = 67108864")
         self._migrate(database, deadline)
-        # From here on waiting is ours (_begin); readers never wait in WAL mode, save for a moment
-        # while another process recovers or deletes the log.
+        # From here on the waiting is ours (_begin).
         database.execute("PRAGMA busy_timeout = 0")
 
     def _migrate(self, database: sqlite3.Connection, deadline: float) -> None:
@@ -233,7 +248,7 @@ class Connection:
             )
         if version == newest:
             return
-        self._begin(database, deadline)
+        self._begin(database, deadline, "BEGIN IMMEDIATE")
         try:
             # Race: two processes may open a new file at once. The second reads the version again,
             # inside its transaction, and finds everything made.

@@ -11,6 +11,7 @@ import msgspec
 from umbel.clock import Clock
 from umbel.drivers.sqlite import bells, messages, records
 from umbel.drivers.sqlite.bells import Bell, Interest
+from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import Connection, Database
 from umbel.drivers.sqlite.location import Location
 from umbel.drivers.sqlite.result_backend import SqliteResultBackend
@@ -55,7 +56,7 @@ class SqliteConsumer(Consumer):
         self._pid = os.getpid()
         self._connection = Connection(location, BrokerUnavailable)
         with self._connection.writing() as database:
-            self._owner = self._register(database, self._now())
+            self._owner = self._register(database)
         self._bell = Bell(location.path, Interest.MESSAGES)
 
     def _now(self) -> float:
@@ -85,16 +86,15 @@ class SqliteConsumer(Consumer):
             self._see(serial)
             if limit < 1:
                 return False, patience
-            (lease_end,) = database.execute(SQL["next_lease_end"], (self._owner,)).fetchone()
-            times = [lease_end]
+            (end,) = database.execute(SQL["next_lease_end"], (BOOT, self._owner)).fetchone()
+            waits = [] if end is None else [end - self._clock.monotonic()]
             for queue in self._queues:
                 if database.execute(SQL["any_ready"], (queue,)).fetchone() is not None:
                     return True, 0.0
-                times.append(database.execute(SQL["next_due"], (queue,)).fetchone()[0])
-        soonest = min((moment for moment in times if moment is not None), default=None)
-        if soonest is None:
-            return False, patience
-        return soonest <= now, min(patience, max(0.0005, soonest - now))
+                (due,) = database.execute(SQL["next_due"], (queue,)).fetchone()
+                waits += [] if due is None else [due - now]
+        soonest = min(waits, default=patience)
+        return soonest <= 0, min(patience, max(0.0005, soonest))
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
@@ -129,10 +129,12 @@ class SqliteConsumer(Consumer):
 
     def _claim(self, database: Database, limit: int, now: float) -> tuple[list[Delivery], bool]:
         """Renew, move what is due, rescue, claim. True when there may be something for others."""
-        if database.execute(SQL["renew_owner"], (now + self._lease, self._owner)).rowcount == 0:
+        monotonic = self._clock.monotonic()
+        values = (monotonic + self._lease, self._owner)
+        if database.execute(SQL["renew_owner"], values).rowcount == 0:
             # Rescued while we were asleep: what we held is gone, what we claim now is ours anew.
-            self._owner = self._register(database, now)
-        freed = messages.rescue(database, self._owner, now)
+            self._owner = self._register(database)
+        freed = messages.rescue(database, self._owner, monotonic)
         freed = messages.move_due(database, self._queues, now) or freed
         turn = self._turn % max(1, len(self._queues))
         self._turn += 1
@@ -161,16 +163,17 @@ class SqliteConsumer(Consumer):
 
     # --- lease and presence -----------------------------------------------------------------------
 
-    def _register(self, database: Database, now: float) -> int:
-        presence = msgspec.structs.replace(self._presence, seen=now)
-        values = (presence.owner, now + self._lease, msgspec.msgpack.encode(presence))
+    def _register(self, database: Database) -> int:
+        presence = msgspec.structs.replace(self._presence, seen=self._now())
+        until = self._clock.monotonic() + self._lease
+        values = (presence.owner, BOOT, until, msgspec.msgpack.encode(presence))
         ((owner,),) = database.execute(SQL["register_owner"], values).fetchall()
         return int(owner)
 
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
         self._presence = presence
         with self._connection.writing() as database:
-            self._owner = self._register(database, self._now())
+            self._owner = self._register(database)
             held = messages.held(database, self._owner, receipts)
             self._see(database.execute(SQL["last_revocation"]).fetchone()[0])
         return [receipt for receipt in receipts if receipt not in held]

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import Database
 from umbel.drivers.sqlite.statements import SQL
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement, Verdict
@@ -193,10 +194,13 @@ def _judge(database: Database, number: int, verdict: Verdict, now: float) -> Non
             database.execute(SQL["drop_message"], (number,))
 
 
-def rescue(database: Database, but: int, now: float) -> bool:
-    """Return the claims of owners whose lease has ended, counted; True when there were any."""
+def rescue(database: Database, but: int, monotonic: float) -> bool:
+    """Return the claims of owners whose lease has ended, counted; True when there were any.
+
+    ``monotonic`` is what the machine's monotonic clock reads now.
+    """
     rescued = False
-    for (owner,) in database.execute(SQL["dead_owners"], (now, but)).fetchall():
+    for (owner,) in database.execute(SQL["dead_owners"], (BOOT, monotonic, but)).fetchall():
         rescued = release(database, owner, counted=True) or rescued
     return rescued
 

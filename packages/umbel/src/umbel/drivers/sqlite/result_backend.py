@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from umbel.clock import Clock
-from umbel.drivers.sqlite import bells, records
+from umbel.drivers.sqlite import bells
+from umbel.drivers.sqlite import records as rows
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool
 from umbel.drivers.sqlite.location import Location
@@ -28,16 +29,16 @@ class SqliteResultBackend(ResultBackend):
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
-    def store(self, records_: Sequence[ResultRecord]) -> None:
-        if not records_:
+    def store(self, records: Sequence[ResultRecord]) -> None:
+        if not records:
             return
         with self._pool.writing() as database:
-            records.store(database, records_, self._now())
+            rows.store(database, records, self._now())
         bells.ring(self.location.path, Interest.RESULTS)
 
     def fetch(self, task_ids: Sequence[str]) -> Mapping[str, ResultRecord]:
         with self._pool.reading() as database:
-            found = records.fetch(database, list(task_ids), self._now())
+            found = rows.fetch(database, list(task_ids), self._now())
         return {task_id: record for task_id, (_, record) in found.items()}
 
     def open_watcher(self) -> SqliteWatcher:
@@ -90,7 +91,7 @@ class SqliteWatcher(Watcher):
     def watch(self, task_ids: Sequence[str]) -> Mapping[str, ResultRecord]:
         ids = list(task_ids)
         with self._connection.reading() as database:
-            found = records.fetch(database, ids, self._clock.now().timestamp())
+            found = rows.fetch(database, ids, self._clock.now().timestamp())
         for task_id in ids:
             self._told.setdefault(task_id, 0)
         for task_id, (serial, _) in found.items():
@@ -113,7 +114,7 @@ class SqliteWatcher(Watcher):
 
     def _look(self) -> list[ResultRecord]:
         with self._connection.reading() as database:
-            self._serial, found = records.since(
+            self._serial, found = rows.since(
                 database, self._serial, self._told, self._clock.now().timestamp()
             )
         told: list[ResultRecord] = []

@@ -82,8 +82,9 @@ SELECT queue, priority, count + 1, ?, ?, ?, raw FROM umbel_message WHERE id = ?;
 
 -- name: register_owner
 -- A consumer that comes back under its name keeps its number and so its claims.
-INSERT INTO umbel_owner (name, until, presence) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET until = excluded.until, presence = excluded.presence
+INSERT INTO umbel_owner (name, boot, until, presence) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE
+SET boot = excluded.boot, until = excluded.until, presence = excluded.presence
 RETURNING id;
 
 -- name: renew_owner
@@ -93,13 +94,13 @@ UPDATE umbel_owner SET until = ? WHERE id = ?;
 DELETE FROM umbel_owner WHERE id = ?;
 
 -- name: dead_owners
-SELECT id FROM umbel_owner WHERE until <= ? AND id <> ?;
+SELECT id FROM umbel_owner WHERE (boot <> ? OR until <= ?) AND id <> ?;
 
 -- name: next_lease_end
-SELECT min(until) FROM umbel_owner WHERE id <> ?;
+SELECT min(iif(boot = ?, until, -1.0)) FROM umbel_owner WHERE id <> ?;
 
 -- name: presences
-SELECT presence FROM umbel_owner WHERE until > ? ORDER BY id;
+SELECT presence FROM umbel_owner WHERE boot = ? AND until > ? ORDER BY id;
 
 -- name: count_claims_of
 UPDATE umbel_message SET count = count + 1

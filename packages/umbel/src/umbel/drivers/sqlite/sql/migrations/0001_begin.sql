@@ -44,10 +44,13 @@ CREATE TABLE umbel_claim (
 ) WITHOUT ROWID;
 
 -- One row for each consumer's lease. AUTOINCREMENT: a number is never given to a second owner,
--- so the claims of one who died cannot become those of another.
+-- so the claims of one who died cannot become those of another. until is a reading of the machine's
+-- monotonic clock, which all processes share and which neither an adjusted calendar nor a laptop
+-- put to sleep moves; it begins anew at each boot, so the lease of another boot has ended.
 CREATE TABLE umbel_owner (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
+    boot TEXT NOT NULL,
     until REAL NOT NULL,
     presence BLOB NOT NULL
 );
