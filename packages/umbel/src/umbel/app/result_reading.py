@@ -26,21 +26,26 @@ class ResultHome(Protocol):
     @property
     def settings(self) -> Settings:
         """The settings now in force."""
+        ...
 
     @property
     def broker(self) -> Broker:
         """Where revocations go."""
+        ...
 
     @property
     def result_backend(self) -> ResultBackend:
         """Where results rest. Raises NoResultBackend where none is configured."""
+        ...
 
     @property
     def results(self) -> ResultListener:
         """Who hears of results."""
+        ...
 
     def AsyncResult(self, id: str, *, parent: Any = None) -> Any:  # noqa: A002, N802 - Celery's
         """Make the handle of one run."""
+        ...
 
     def GroupResult(  # noqa: N802 - Celery's
         self,
@@ -50,6 +55,7 @@ class ResultHome(Protocol):
         parent: Any = None,
     ) -> Any:
         """Make the handle of a group."""
+        ...
 
 
 NOTHING_STORED: Mapping[str, Any] = {"status": "PENDING", "result": None}

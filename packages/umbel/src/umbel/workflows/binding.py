@@ -22,24 +22,31 @@ class RunHandle(Protocol[R_co]):
     @property
     def state(self) -> str:
         """Where the run stands."""
+        ...
 
     def ready(self) -> bool:
         """Tell whether the run is over."""
+        ...
 
     def successful(self) -> bool:
         """Tell whether the run returned."""
+        ...
 
     def failed(self) -> bool:
         """Tell whether the run raised."""
+        ...
 
     def get(self, timeout: float | None = None) -> R_co:
         """Wait for the value."""
+        ...
 
     def forget(self) -> None:
         """Delete what is stored."""
+        ...
 
     def revoke(self) -> None:
         """See that it does not run."""
+        ...
 
     def __await__(self) -> Generator[Any, None, R_co]: ...
 
@@ -50,17 +57,21 @@ class Host(Protocol):
     @property
     def tasks(self) -> Mapping[str, Any]:
         """The registered tasks by name."""
+        ...
 
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send a call by name and return its result handle."""
+        ...
 
     async def asend_task(
         self, name: str, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
         """Do the same without blocking the event loop."""
+        ...
 
     def AsyncResult(self, id: str, **kwargs: Any) -> Any:  # noqa: A002, N802 - Celery's names
         """Make the handle of a run that this app sends or reads."""
+        ...
 
 
 _find: Callable[[], Host] | None = None
