@@ -204,6 +204,13 @@ def test_report(project):
         (TASKS + "\nif __name__ == '__main__':\n    add.delay(1, 2)\n", "warn", "__main__"),
         ("from umbel import Umbel\napp = Umbel()\n", "warn", "the app has none"),
         (TASKS.replace('"shop"', '"shop", include=["nope"]'), "fail", "nope"),
+        (TASKS + "\n@app.task(name='tasks.add')\ndef other(): ...\n", "fail", "Two tasks claim"),
+        (
+            TASKS.replace('"shop"', '"shop", profile="celery", broker="sqlite:///x"'),
+            "warn",
+            "no result backend",
+        ),
+        (TASKS.replace('"shop"', '"shop", task_always_eager=True'), "warn", "task_always_eager"),
     ],
 )
 def test_the_doctor_says_what_is_wrong(project, text, level, words):
@@ -215,6 +222,14 @@ def test_the_doctor_says_what_is_wrong(project, text, level, words):
     ), out
     assert code == (1 if level == "fail" else 0)
     assert all(one["advice"] for one in findings if one["level"] == "fail")
+
+
+def test_the_doctor_tells_what_celery_only_warns_of(project):
+    text = TASKS.replace('"shop"', '"shop", profile="celery", broker="sqlite:///x.sqlite3"')
+    project.write(text + "\n@app.task(name='tasks.add')\ndef other(): ...\n")
+    code, out, err = project.umbel("doctor -A tasks")
+    assert (code, err) == (0, "")
+    assert "warn task names: Two tasks claim the name 'tasks.add'" in out
 
 
 def test_the_doctor_tells_what_cannot_be_reached(project):

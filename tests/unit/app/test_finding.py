@@ -121,6 +121,14 @@ def test_a_module_that_raises_is_told_with_the_users_traceback_only(project):
     assert "finding.py" not in text
 
 
+def test_an_error_that_umbel_raises_on_purpose_is_told_without_its_own_frames(project):
+    project(fnd_twice=APP + "app = App('x', task_time_limit='soon')\napp.settings\n")
+    text = message("fnd_twice")
+    assert "fnd_twice.py" in text
+    assert "task_time_limit" in text
+    assert "umbel/app/app.py" not in text
+
+
 def test_a_missing_import_inside_the_module_is_the_modules_error(project):
     project(fnd_inner="import no_such_module_xyz\n")
     text = message("fnd_inner")

@@ -17,9 +17,10 @@ from types import ModuleType
 from typing import Any
 
 from umbel.app.app import App
-from umbel.errors import ImproperlyConfigured
+from umbel.errors import ImproperlyConfigured, UmbelError
 
 _OUR_FRAMES = (os.path.abspath(__file__), importlib.__file__, "<frozen importlib")
+_HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class AppNotFound(ImproperlyConfigured):
@@ -115,9 +116,13 @@ def put_first_on_path(directory: str) -> None:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the traceback of ``error`` from the first frame that is not import machinery."""
+    """Return the traceback of ``error`` without the import machinery.
+
+    An error that Umbel raised on purpose explains itself: its frames inside Umbel go too.
+    """
+    ours = (*_OUR_FRAMES, _HOUSE) if isinstance(error, UmbelError) else _OUR_FRAMES
     told = traceback.TracebackException.from_exception(error)
-    kept = [frame for frame in told.stack if not frame.filename.startswith(_OUR_FRAMES)]
+    kept = [frame for frame in told.stack if not frame.filename.startswith(ours)]
     told.stack = traceback.StackSummary.from_list(kept)
     return "".join(told.format(chain=False)).rstrip()
 

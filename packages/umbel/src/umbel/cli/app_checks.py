@@ -16,7 +16,7 @@ from pathlib import Path
 from umbel.app.app import App
 from umbel.app.finding import AppNotFound, find_app, user_traceback
 from umbel.cli.findings import Finding, fail, ok, warn
-from umbel.errors import AlreadyRegistered, UmbelError
+from umbel.errors import AlreadyRegistered, DuplicateTaskNameWarning, UmbelError
 
 _MODULES_OF_NAMES = {"yaml": ("yaml", "yaml"), "msgpack": ("msgpack", "msgpack")}
 _MODULES_OF_POOLS = {"gevent": "gevent", "eventlet": "eventlet"}
@@ -94,31 +94,33 @@ def _package(module: str) -> str:
 
 def check_tasks(app: App) -> list[Finding]:
     """Import the modules of the tasks, as a worker does, and look at what they register."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            app.import_modules()
-            app.finalize()
-        except AlreadyRegistered as error:
-            return [fail("task names", str(error), "Give one of the two another name.")]
-        except Exception as error:  # noqa: BLE001 - whatever the user's modules raise is told
-            told = f"{type(error).__name__}: {error}\n{user_traceback(error.__cause__ or error)}"
-            return [fail("task modules", told, "A worker would stop here. Correct the module.")]
-    found = [
-        warn("task names", str(one.message), "Give one of the two another name.")
-        for one in caught
-        if "Duplicate" in one.category.__name__
-    ]
+    try:
+        app.import_modules()
+        app.finalize()
+    except AlreadyRegistered as error:
+        return [fail("task names", str(error), "Give one of the two another name.")]
+    except Exception as error:  # noqa: BLE001 - whatever the user's modules raise is told
+        told = f"{type(error).__name__}: {error}\n{user_traceback(error.__cause__ or error)}"
+        return [fail("task modules", told, "A worker would stop here. Correct the module.")]
     names = [name for name in app.tasks if not name.startswith("celery.")]
     if not names:
         advice = "Import the tasks in the app's module, or name their modules in `include`."
-        return [*found, warn("tasks", "the app has none", advice)]
-    found.append(ok("tasks", f"{len(names)}: {', '.join(sorted(names)[:8])}{_more(names)}"))
-    return found
+        return [warn("tasks", "the app has none", advice)]
+    return [ok("tasks", f"{len(names)}: {', '.join(sorted(names)[:8])}{_more(names)}")]
 
 
 def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - 8} more" if len(names) > 8 else ""
+
+
+def told_by_warnings(caught: Sequence[warnings.WarningMessage]) -> list[Finding]:
+    """Make findings of what the program's modules warned of while they were imported."""
+    found = []
+    for one in caught:
+        duplicate = issubclass(one.category, DuplicateTaskNameWarning)
+        where = f"{one.message} ({one.filename}, line {one.lineno})"
+        found.append(warn("task names" if duplicate else one.category.__name__, where))
+    return found
 
 
 def check_main_trap(app: App) -> list[Finding]:

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -18,11 +19,12 @@ from umbel.cli.app_checks import (
     check_main_trap,
     check_settings,
     check_tasks,
+    told_by_warnings,
 )
 from umbel.cli.findings import Finding, as_json, fail, failed, ok, show, warn
-from umbel.cli.invocation import common_options, invocation
+from umbel.cli.invocation import Invocation, common_options, invocation
 from umbel.config.urls import censored
-from umbel.errors import OperationalError, UmbelError
+from umbel.errors import DuplicateTaskNameWarning, OperationalError, UmbelError
 from umbel.ports import Broker
 
 FAILED = 1
@@ -47,26 +49,30 @@ def doctor(json_wanted: bool) -> int:
     task.
     """
     served = invocation()
-    findings = check_python()
-    app: App | None = None
-    spec = served.text("app")
-    if spec is not None:
-        served.prepare()
-        app, found = check_app(spec)
-        findings += found
-    else:
-        app = served.load_app()
-        if served.app_object is None:
-            advice = "Say where your app is, and it is looked at too: umbel doctor -A tasks"
-            findings.append(warn("app", "-A is not given", advice))
-    if app is not None:
-        findings += check_program(app, bare=spec is None and served.app_object is None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=DuplicateTaskNameWarning)
+        findings = [*check_python(), *check_all(served)]
+    findings += told_by_warnings(caught)
     if json_wanted:
         click.echo(as_json(findings))
     else:
         color = sys.stdout.isatty() and not served.no_color
         show(findings, color=color, quiet=served.flag("quiet"))
     return FAILED if failed(findings) else 0
+
+
+def check_all(served: Invocation) -> list[Finding]:
+    """Find the app and run every check that it, or the lack of one, allows."""
+    spec = served.text("app")
+    if spec is not None:
+        served.prepare()
+        app, findings = check_app(spec)
+        return findings + (check_program(app) if app is not None else [])
+    app = served.load_app()
+    if served.app_object is not None:
+        return check_program(app)
+    advice = "Say where your app is, and it is looked at too: umbel doctor -A tasks"
+    return [warn("app", "-A is not given", advice), *check_program(app, bare=True)]
 
 
 def check_program(app: App, *, bare: bool = False) -> list[Finding]:
@@ -107,13 +113,13 @@ def check_broker(app: App) -> list[Finding]:
     try:
         broker = app.broker
         version, seconds = _timed(broker.ping)
+        return [
+            _reached("broker", shown, version, seconds),
+            *check_server(broker),
+            *check_workers(broker),
+        ]
     except UmbelError as error:
         return [fail("broker", f"{shown}: {error}", _reach_advice(shown, error))]
-    return [
-        _reached("broker", shown, version, seconds),
-        *check_server(broker),
-        *check_workers(broker),
-    ]
 
 
 def check_server(broker: Broker) -> list[Finding]:
