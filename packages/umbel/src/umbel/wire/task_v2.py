@@ -115,7 +115,7 @@ def _body(message: TaskMessage, args: Any, kwargs: Any, serializer: Serializer) 
     )
     try:
         if plain and type(serializer) is JsonSerializer:
-            # In parts, because a flat list is what the fast JSON writer takes: 0.5 µs against 0.9.
+            # In parts, because a flat list is what the fast JSON writer takes: 0.5 µs against 1.2.
             tail = tagged_json.dumps(kwargs) if kwargs else b"{}"
             return b"[%b,%b,%b]" % (tagged_json.dumps(args), tail, _NO_EMBED)
         embed = {
