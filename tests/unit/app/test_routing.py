@@ -127,13 +127,6 @@ def test_queues_in_every_form() -> None:
     assert mapped["other"] == Queue("other")
 
 
-def test_real_kombu_queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    kombu = pytest.importorskip("kombu")
-    queue = kombu.Queue("q", kombu.Exchange("e", type="topic"), routing_key="k.*")
-    made = router(task_queues=(queue,)).queues["q"]
-    assert (made.exchange, made.exchange_type, made.routing_key) == ("e", "topic", "k.*")
-
-
 @pytest.mark.parametrize(
     ("options", "queue"),
     [

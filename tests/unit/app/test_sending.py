@@ -222,7 +222,7 @@ def test_unknown_options_are_errors_with_a_hint(add: Any) -> None:
     with pytest.raises(UnknownOption, match=r"'cuontdown' is not an option.*'countdown'\?") as one:
         add.apply_async((1,), cuontdown=5)
     assert isinstance(one.value, TypeError)
-    with pytest.raises(UnknownOption, match="'y' is not an option of a call. Arguments of the"):
+    with pytest.raises(UnknownOption, match=r"'y' is not an option of a call\. Arguments of the"):
         add.apply_async((1,), y=5)
 
 
@@ -530,7 +530,7 @@ def test_middleware_wraps_every_send_in_order(app: App, add: Any) -> None:
 
 def test_a_middleware_that_fails_fails_the_send(app: App, add: Any) -> None:
     app.middleware.append(Refusing())
-    with pytest.raises(PermissionError, match="not proj.add"):
+    with pytest.raises(PermissionError, match=r"not proj\.add"):
         add.delay(1)
     assert waiting(app) == (0, 0)
 

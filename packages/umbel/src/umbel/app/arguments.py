@@ -146,8 +146,30 @@ class ArgumentCheck:
     def _error(self, problem: str) -> TaskSignatureMismatch:
         return TaskSignatureMismatch(
             f"Task {self.task_name} was not sent: {problem}. "
-            f"Its signature is {self.task_name.rpartition('.')[2]}{self.signature}."
+            f"Its signature is {self.task_name.rpartition('.')[2]}{_readable(self.signature)}."
         )
+
+
+class _Source:
+    """An annotation that was never evaluated, shown as it stands in the source."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _readable(signature: inspect.Signature) -> inspect.Signature:
+    def shown(annotation: Any) -> Any:
+        return _Source(annotation) if isinstance(annotation, str) else annotation
+
+    return signature.replace(
+        parameters=[
+            one.replace(annotation=shown(one.annotation)) for one in signature.parameters.values()
+        ],
+        return_annotation=shown(signature.return_annotation),
+    )
 
 
 def _shown(value: object) -> str:

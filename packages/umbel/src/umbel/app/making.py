@@ -16,7 +16,8 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from umbel.app.routing import symbol
-from umbel.app.task import AsyncTask, Task
+from umbel.app.task import HOOKS, AsyncTask, Task
+from umbel.app.task_attributes import TaskAttributes
 from umbel.errors import (
     AlreadyRegistered,
     DuplicateTaskNameWarning,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _MAKING = frozenset({"name", "base", "bind", "filter", "lazy", "abstract"})
 """Options of the decorator that are not attributes of the task."""
+
+_OPTIONS = (*(one for one in vars(TaskAttributes) if not one.startswith("_")), *HOOKS, *_MAKING)
+"""What is known, to tell a slip from an attribute of the user's own."""
 
 
 def name_in(app: App, name: str, module: str) -> str:
@@ -141,8 +145,7 @@ def _warn_of_slips(name: str, attributes: Mapping[str, Any], cls: type[Any]) -> 
     for given in attributes:
         if hasattr(cls, given):
             continue
-        known = [one for one in dir(Task) if not one.startswith("_")]
-        close = difflib.get_close_matches(given, known, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(given, _OPTIONS, n=1, cutoff=0.8)
         if close:
             warnings.warn(
                 f"Task {name}: {given!r} is no option, so it only becomes an attribute. Did you "

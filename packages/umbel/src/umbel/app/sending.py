@@ -166,7 +166,8 @@ class SendPlan:
         own = {} if task is None else {key: task.own_attribute(key) for key in _TASK_DEFAULTS}
         self._defaults = {key: value for key, value in own.items() if value is not None}
         router = app.router
-        queue, routed = router.default, {}
+        queue = router.default
+        routed: dict[str, Any] = {}
         if not router.depends_on_call:
             queue, routed = router.route(name, self._defaults, task=task)
         merged = {**routed, **self._defaults}

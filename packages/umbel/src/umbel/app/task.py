@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "shadow_name")
+HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "shadow_name")
 
 
 class Task(TaskAttributes, Generic[P, R]):
@@ -163,9 +163,10 @@ class Task(TaskAttributes, Generic[P, R]):
 
         ``throw``: raise what it raised; ``task_eager_propagates`` unless given.
         """
+        plan = self.plan  # before the check, which is made with it
         args, kwargs = self._checked(args, kwargs)
         if throw is None:
-            throw = self.app.settings.task_eager_propagates
+            throw = plan.settings.task_eager_propagates
         return eager.apply(self, args, kwargs, given, throw=throw)
 
     def _apply_always(
@@ -448,7 +449,7 @@ class Task(TaskAttributes, Generic[P, R]):
         cls, fields = type(self), self.__dict__
         fields["is_async"] = inspect.iscoroutinefunction(self.run)
         fields["has_own_call"] = cls.__call__ is not Task.__call__
-        for name in _HOOKS:
+        for name in HOOKS:
             own = name in fields or getattr(cls, name) is not getattr(Task, name)
             fields[f"has_{name}"] = own
 
@@ -456,7 +457,7 @@ class Task(TaskAttributes, Generic[P, R]):
         object.__setattr__(self, name, value)
         # What was worked out from the attributes is worked out again; they are set rarely.
         self.__dict__.pop("_plan", None)
-        if "app" in self.__dict__ and (name in _HOOKS or name == "run"):
+        if "app" in self.__dict__ and (name in HOOKS or name == "run"):
             self._look_at_itself()
 
     def __reduce__(self) -> tuple[Any, ...]:
