@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery  # type: ignore[import-not-found, unused-ignore]  # the other Python's
@@ -71,6 +72,10 @@ def work(url: str, queue: str) -> None:
 
 
 if __name__ == "__main__":
-    {"send": send, "send_to_exchange": send_to_exchange, "read": read, "work": work}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    what: dict[str, Callable[..., None]] = {
+        "send": send,
+        "send_to_exchange": send_to_exchange,
+        "read": read,
+        "work": work,
+    }
+    what[sys.argv[1]](*sys.argv[2:])

@@ -353,15 +353,17 @@ def _key_options(reader: _Reader) -> KeyOptions:
     steps = reader.raw("priority_steps", (0, 3, 6, 9))
     if isinstance(steps, str):
         steps = [int(word) if word.strip().isdecimal() else word for word in steps.split(",")]
-    good = isinstance(steps, list | tuple | range) and len(steps) > 0
-    if not good or not all(
-        isinstance(step, int) and 0 <= step <= _HIGHEST_PRIORITY for step in steps
-    ):
+    numbers = (
+        [step for step in steps if isinstance(step, int) and 0 <= step <= _HIGHEST_PRIORITY]
+        if isinstance(steps, list | tuple | range)
+        else []
+    )
+    if not numbers or len(numbers) != len(steps):
         raise reader.wrong("priority_steps", steps, "a list of numbers from 0 to 9")
     return KeyOptions(
         global_keyprefix=reader.text("global_keyprefix", "") or "",
         sep=separator,
-        priority_steps=tuple(sorted({0, *steps})),
+        priority_steps=tuple(sorted({0, *numbers})),
         unacked_key=_filled(reader.text("unacked_key", "unacked")),
         unacked_index_key=_filled(reader.text("unacked_index_key", "unacked_index")),
         unacked_mutex_key=_filled(reader.text("unacked_mutex_key", "unacked_mutex")),

@@ -13,7 +13,8 @@ import msgspec
 
 from umbel.drivers.redis import checkup
 from umbel.drivers.redis.address import Options
-from umbel.drivers.redis.connection import BROKER, Command, Pool
+from umbel.drivers.redis.connection import BROKER, Command
+from umbel.drivers.redis.connection_pool import ConnectionPool
 from umbel.drivers.redis.consumer import RedisConsumer
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import SettlementPacker
@@ -40,7 +41,7 @@ class RedisBroker(Broker):
     def __init__(self, options: Options) -> None:
         self._options = options
         self._keys = Keys(options.keys)
-        self._pool = Pool(options.address, BROKER)
+        self._pool = ConnectionPool(options.address, BROKER)
 
     def declare(self, queues: Sequence[Queue]) -> None:
         keys = self._keys

@@ -1,4 +1,4 @@
-"""One socket to Redis, and a pool of them: RESP3 over ``hiredis``, nothing in between.
+"""One socket to Redis: RESP3 over ``hiredis``, nothing in between.
 
 Every other module of this driver talks to Redis through here. This is the only module that imports
 the third-party client and the only one that sees its errors and the socket's: what leaves it is
@@ -18,10 +18,9 @@ import contextlib
 import os
 import select
 import socket
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import hiredis
@@ -44,7 +43,6 @@ Refusal = hiredis.ReplyError
 _NOTHING = object()
 """What the parser says when no reply is complete; nil, false and empty are replies."""
 _READ_SIZE = 65536
-_IDLE_POOL = 8
 _LONGEST_WAIT = 86400.0
 """Seconds; the system takes no number, however great."""
 
@@ -153,6 +151,7 @@ class Connection:
         self.drop()
         deadline = min(deadline, time.monotonic() + self.address.connect_timeout)
         failures: list[str] = []
+        last: Exception | None = None
         endpoints = self.address.endpoints
         if self.address.sentinels is not None:
             endpoints = (self._ask_sentinels(deadline),)
@@ -350,43 +349,6 @@ class Connection:
 
     def _lost(self) -> str:
         return f"The connection to the {self.role.name} {self.address.url} was lost"
-
-
-class Pool:
-    """Connections for threads that come and go. Thread-safe; new in a forked child."""
-
-    def __init__(self, address: Address, role: Role) -> None:
-        self.address = address
-        self.role = role
-        self._idle: deque[Connection] = deque()
-        self._closing = threading.Lock()
-
-    @contextlib.contextmanager
-    def lend(self) -> Iterator[Connection]:
-        """Lend a connection to the calling thread. It may have to connect first."""
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = Connection(self.address, self.role)
-        try:
-            yield connection
-        finally:
-            # Race: several threads may each see room and append; the pool then keeps one
-            # connection per such thread too many, which the next close() ends.
-            if connection.connected and len(self._idle) < _IDLE_POOL:
-                self._idle.append(connection)
-            else:
-                connection.drop()
-
-    def deadline(self) -> float:
-        """Return when a call that begins now must have its reply."""
-        return time.monotonic() + self.address.connect_timeout + self.address.socket_timeout
-
-    def close(self) -> None:
-        """Drop what is idle."""
-        with self._closing:
-            while self._idle:
-                self._idle.pop().drop()
 
 
 def dial(endpoint: Endpoint, deadline: float) -> socket.socket:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
+import os
 import time
 from collections.abc import Sequence
 
@@ -75,7 +75,7 @@ class RedisConsumer(Consumer):
         self._bell = Doorbell()
         self._ledger = Ledger()
         # Two consumers of one worker must not share a name; "~" begins the names of the dead.
-        self._base_name = f"{presence.owner}:{secrets.token_hex(4)}".lstrip("~")
+        self._base_name = f"{presence.owner}:{os.urandom(4).hex()}".lstrip("~")
         self._name = ""
         self._exchange_keys: list[bytes] = []
         self._former_names: list[str] = []

@@ -7,7 +7,7 @@ Talks to nobody, except ``SettlementPacker.check``.
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -112,7 +112,7 @@ class Ledger:
         self._counted: set[str] = set()
         self._in_doubt: set[str] = set()
         self._settled_unheard: set[str] = set()
-        self._next = secrets.randbelow(1000)
+        self._next = 0
 
     def reserve(self, count: int) -> int:
         """Return the first of ``count`` claim numbers that were never used and never will be."""
@@ -336,4 +336,4 @@ class SettlementPacker:
 def _set_aside(verdict: Quarantine) -> tuple[str, bytes]:
     """Return a new id and the line that is kept before the envelope."""
     line = {"reason": verdict.reason, "detail": verdict.detail, "at": time.time()}
-    return secrets.token_hex(8), _write_json(line)
+    return os.urandom(8).hex(), _write_json(line)

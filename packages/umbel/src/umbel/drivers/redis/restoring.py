@@ -8,7 +8,7 @@ Umbel's own claims are never in ``unacked``.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ class Restorer:
         )
         if not late:
             return 0
-        token = secrets.token_hex(16)
+        token = os.urandom(16).hex()
         locked = connection.call(
             ("SET", keys.unacked_mutex, token, "NX", "PX", LOCK_LIFE), deadline
         )

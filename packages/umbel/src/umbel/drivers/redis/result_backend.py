@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from umbel.drivers.redis import checkup
 from umbel.drivers.redis.address import Address, Options
-from umbel.drivers.redis.connection import BACKEND, Argument, Pool
+from umbel.drivers.redis.connection import BACKEND, Argument
+from umbel.drivers.redis.connection_pool import ConnectionPool
 from umbel.drivers.redis.documents import record_of
 from umbel.drivers.redis.keys import ResultKeys
 from umbel.drivers.redis.scripts import STORE
@@ -31,7 +32,7 @@ class RedisResultBackend(ResultBackend):
     def __init__(self, options: Options) -> None:
         self.address: Address = options.address
         self.keys = ResultKeys(options.keys.global_keyprefix)
-        self._pool = Pool(options.address, BACKEND)
+        self._pool = ConnectionPool(options.address, BACKEND)
 
     def store(self, records: Sequence[ResultRecord]) -> None:
         for chunk in _chunks(records):

@@ -6,10 +6,15 @@ functions, before it. Called by the modules of this driver; nothing else knows t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
+
+try:
+    # hashlib would load OpenSSL into every worker: 1 MiB and 2 ms, for 13 digests.
+    from _sha1 import sha1  # type: ignore[import-not-found]  # of CPython, without a stub
+except ImportError:  # pragma: no cover - other Pythons
+    from hashlib import sha1
 
 from umbel.drivers.redis.connection import Argument, Connection, Refusal, pack
 
@@ -30,7 +35,7 @@ class Script:
         ]
         self.name = name
         self._source = _COMMENT.sub("", "".join([*parts, text]))
-        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._digest = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     def packed(self, keys: list[bytes], arguments: list[Argument]) -> bytes:
         """Return the command, encoded, for a script that Redis knows already."""
