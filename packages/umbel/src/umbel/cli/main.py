@@ -167,7 +167,7 @@ def main(
     ``app`` is the app of a program that runs the command itself; ``-A`` wins over it. ``profile``
     ``celery`` is how the ``celery`` command runs: same commands, Celery's defaults.
     """
-    served = Invocation(app=app, profile=profile)
+    served = Invocation(app=app, profile=profile if app is None else app.profile)
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code: Any = umbel.main(
