@@ -138,18 +138,18 @@ class Intake:
             self._terminate.clear()
             return taken
 
-    def stop(self, timeout: float) -> bool:
-        """Settle what is posted, return every claim left, and end. False when it takes longer."""
+    def ask_to_stop(self) -> None:
+        """Have the next steps claim nothing and settle what is left. Any thread."""
         with self._lock:
             self._stopping = True
             self._free = 0
             self._wake()
+
+    def stop(self, timeout: float) -> bool:
+        """Settle what is posted, return every claim left, and end. False when it takes longer."""
+        self.ask_to_stop()
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
 
     def _wake(self) -> None:
         if self._consumer is not None:
@@ -163,10 +163,11 @@ class Intake:
         try:
             while True:
                 try:
-                    self._connect()
+                    self.connect()
                     delay = BACKOFF_FIRST
-                    if self._serve():
-                        return
+                    while not self.step():
+                        pass
+                    return
                 except OperationalError as error:
                     self.connected.clear()
                     if self._pause(error, delay):
@@ -178,8 +179,11 @@ class Intake:
         finally:
             self._notify()
 
-    def _connect(self) -> None:
-        """Open a consumer, or bring the present one up to date after a lost connection."""
+    def connect(self) -> None:
+        """Open a consumer, or bring the present one up to date after a lost connection.
+
+        Called by the intake thread, or in its place by whoever steps. Raises OperationalError.
+        """
         if self._consumer is None:
             self._broker.declare(self._plan.queues)
             consumer = self._broker.open_consumer(
@@ -204,39 +208,41 @@ class Intake:
                 self._bell.wait(delay)
             return self._stopping
 
-    def _serve(self) -> bool:
-        """Claim and settle until stopped (True). Raises OperationalError."""
-        while True:
-            with self._lock:
-                settlements, self._settlements = self._settlements, []
-                loose, self._loose = self._loose, []
-                credit = max(0, self._free - len(self._admitted))
-                stopping = self._stopping
-                self._waiting = not settlements and not loose and not stopping
-            if self._clock.monotonic() >= self._renew_at:
-                self._keep_on_failure(settlements, loose, self._renew)
-            self._step(settlements, loose, credit)
-            if stopping and not settlements and not loose:
-                self._close()
-                return True
+    def step(self, longest: float | None = None) -> bool:
+        """Settle what is posted and claim what there is credit for; wait where there is nothing.
 
-    def _step(self, settlements: list[Settlement], loose: list[Effects], credit: int) -> None:
-        consumer = self._consumer
-        assert consumer is not None
+        Waits until the leases must be renewed, or ``longest`` seconds. Returns True when it is
+        stopped and done. Raises OperationalError; what was to be settled is kept then.
+        """
+        with self._lock:
+            settlements, self._settlements = self._settlements, []
+            loose, self._loose = self._loose, []
+            credit = max(0, self._free - len(self._admitted))
+            stopping = self._stopping
+            self._waiting = not settlements and not loose and not stopping
+        if self._clock.monotonic() >= self._renew_at:
+            self._keep_on_failure(settlements, loose, self._renew)
         if loose:
             self._keep_on_failure(settlements, loose, lambda: self._perform(loose))
+        deliveries: Sequence[Delivery] = ()
         if settlements:
             deliveries = self._exchange(settlements, credit)
-        elif loose or self._stopping:
-            deliveries = ()
-        else:
-            timeout = max(0.0, self._renew_at - self._clock.monotonic())
-            deliveries = consumer.receive(credit, timeout)
+        elif not loose and not stopping:
+            deliveries = self._receive(credit, longest)
         with self._lock:
             self._waiting = False
         if deliveries:
             self._admit(deliveries)
         self._hear_revocations()
+        if stopping and not settlements and not loose:
+            self._close()
+            return True
+        return False
+
+    def _receive(self, credit: int, longest: float | None) -> Sequence[Delivery]:
+        assert self._consumer is not None
+        timeout = max(0.0, self._renew_at - self._clock.monotonic())
+        return self._consumer.receive(credit, timeout if longest is None else min(timeout, longest))
 
     def _exchange(self, settlements: list[Settlement], credit: int) -> Sequence[Delivery]:
         assert self._consumer is not None

@@ -122,11 +122,10 @@ def _apply(app: App, options: WorkerOptions) -> None:
         "worker_shutdown_timeout": options.shutdown_timeout,
         "worker_send_task_events": options.task_events,
     }
-    app.conf.update({name: value for name, value in given.items() if value is not None})
     if options.include:
-        app.conf.update(include=(*app.settings.include, *options.include))
-    if options.overrides:
-        app.conf.set_from_command_line(options.overrides, "worker")
+        given["include"] = (*app.settings.include, *options.include)
+    words = {name: value for name, value in given.items() if value is not None}
+    app.conf.set_from_command_line({**words, **options.overrides}, "worker")
 
 
 def _pool(options: WorkerOptions, settings: Settings) -> str:
@@ -144,11 +143,20 @@ def _pool(options: WorkerOptions, settings: Settings) -> str:
     return pool
 
 
+def _check_start_method(settings: Settings) -> None:
+    if settings.worker_pool_start_method != "fork":
+        raise ImproperlyConfigured(
+            f"worker_pool_start_method is {settings.worker_pool_start_method!r}, and executors are"
+            " forked, always from a process that has no threads: leave it at 'fork'"
+        )
+
+
 def make_plan(
     app: App, options: WorkerOptions, *, pool: str, node: str, log: logs.LogPlan
 ) -> WorkerPlan:
     """Return everything the supervisor works by. Raises ImproperlyConfigured."""
     settings: Settings = app.settings
+    _check_start_method(settings)
     processes, slots = _size(settings, pool)
     queues = _queues(app, options)
     tasks = {name: _traits(task) for name, task in app.tasks.items()}

@@ -107,14 +107,18 @@ class Supervisor:
         self._pool.start()
         self._intake.start()
         while self._shutdown.phase is not Phase.OVER:
-            for event in self._pool.poll(self._patience()):
-                self._hear(event)
-            self._take(self._intake.take())
-            self._look_at_limits()
-            self._look_at_shutdown()
-            self._dispatch()
-            self._post()
+            self.step(self._patience())
         return self._end()
+
+    def step(self, timeout: float) -> None:
+        """Look around once, waiting up to ``timeout`` seconds for something to happen."""
+        for event in self._pool.poll(timeout):
+            self._hear(event)
+        self._take(self._intake.take())
+        self._look_at_limits()
+        self._look_at_shutdown()
+        self._dispatch()
+        self._post()
 
     def _patience(self) -> float:
         timeout = TICK
@@ -344,7 +348,7 @@ class Supervisor:
         if self._shutdown.expired(now) and self._shutdown.ask(cold=True, now=now):
             logger.warning("Tasks still run after %s s", self._plan.shutdown_timeout)
             self._enter(Phase.COLD)
-        if not self._intake.alive and self._shutdown.phase is Phase.WORKING:
+        if self._intake.failure is not None and self._shutdown.phase is Phase.WORKING:
             self._shutdown.ask(cold=True, now=now)
             self._enter(Phase.COLD)
         if self._shutdown.cold_for(now) > COLD_PATIENCE:

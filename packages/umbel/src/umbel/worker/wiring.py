@@ -118,7 +118,7 @@ def _supervise(plan: WorkerPlan, pool: Pool, clock: Clock, *, quiet: bool) -> in
     broker, backend = open_stores(plan)
     if plan.purge:
         _purge(broker, plan)
-    intake = Intake(broker, backend, plan, _presence(plan), clock=clock, notify=pool.wake)
+    intake = Intake(broker, backend, plan, presence_of(plan), clock=clock, notify=pool.wake)
     supervisor = Supervisor(plan, pool, intake, clock)
     supervisor.handle_signals()
     try:
@@ -137,7 +137,8 @@ def open_stores(plan: WorkerPlan) -> tuple[Broker, ResultBackend | None]:
     return broker, open_backend(plan.backend_url, plan.backend_options)
 
 
-def _presence(plan: WorkerPlan) -> Presence:
+def presence_of(plan: WorkerPlan) -> Presence:
+    """Return what this worker tells about itself, with a new incarnation id."""
     return Presence(
         owner=uuid.uuid4().hex,
         name=plan.node,
