@@ -35,7 +35,7 @@ _FIRST_READ = "SELECT last FROM umbel_place"
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FAULTS = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError)
 """Mistakes in the code: trying again would not help, so these are raised as they are."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
 """Seconds between tries for the write lock. A transaction takes about a millisecond; SQLite's own
 waiting would soon sleep 100 ms at a time, or whole seconds where it was built without usleep."""
 
