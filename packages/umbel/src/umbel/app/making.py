@@ -237,4 +237,5 @@ def class_from(base: Any) -> type[Task[..., Any]]:
 def bound_class(app: App, base: type[Task[..., Any]], *, is_async: bool) -> type[Task[..., Any]]:
     """Return the class whose instances belong to this app: ``app.Task``."""
     root = AsyncTask if is_async and base is Task else base
-    return type(root.__name__, (root,), {"app": app, "__module__": root.__module__})
+    made: Any = type(root.__name__, (root,), {"app": app, "__module__": root.__module__})
+    return cast("type[Task[..., Any]]", made)

@@ -48,6 +48,7 @@ class Task(TaskAttributes, Generic[P, R]):
 
     if TYPE_CHECKING:
         __name__: str
+        __qualname__: str
         __wrapped__: Callable[..., Any]
 
     # --- calling ----------------------------------------------------------------------------------
