@@ -8,8 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import sys
 import weakref
 from collections.abc import Sequence
+
+# Not os.write: eventlet makes that wait for its hub first, and refuses two green threads that ring
+# at once. On a descriptor that does not block there is nothing to wait for.
+_native = sys.modules.get("posix") or sys.modules["nt"]
 
 
 class SelfPipe:
@@ -40,7 +45,7 @@ class SelfPipe:
         Does nothing once the pipe is closed.
         """
         with contextlib.suppress(OSError):  # full: a ring is already remembered; or nobody reads
-            os.write(self._writer, b"!")
+            _native.write(self._writer, b"!")
 
     def wait(self, timeout: float | None) -> Sequence[int]:
         """Wait for a ring or for one of the other descriptors; at most ``timeout`` seconds.
@@ -52,7 +57,7 @@ class SelfPipe:
         ]
         if self._reader in ready:
             with contextlib.suppress(BlockingIOError):
-                while len(os.read(self._reader, 4096)) == 4096:
+                while len(_native.read(self._reader, 4096)) == 4096:
                     pass
         return [descriptor for descriptor in ready if descriptor in self._others]
 
