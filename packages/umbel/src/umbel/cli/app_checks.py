@@ -18,9 +18,11 @@ from umbel.app.finding import AppNotFound, find_app, user_traceback
 from umbel.cli.findings import Finding, fail, ok, warn
 from umbel.errors import AlreadyRegistered, DuplicateTaskNameWarning, UmbelError
 
-_MODULES_OF_NAMES = {"yaml": ("yaml", "yaml"), "msgpack": ("msgpack", "msgpack")}
+_MODULES_OF_SERIALIZERS = {"yaml": "yaml", "msgpack": "msgpack"}
 _MODULES_OF_POOLS = {"gevent": "gevent", "eventlet": "eventlet"}
 _MODULES_OF_COMPRESSIONS = {"brotli": "brotli", "zstd": "backports.zstd"}
+_EXTRAS = {"backports.zstd": "zstd"}
+"""Extras of the distribution that are not named as the module they bring."""
 
 
 def check_app(spec: str) -> tuple[App | None, list[Finding]]:
@@ -65,8 +67,8 @@ def check_extras(app: App) -> list[Finding]:
     settings = app.settings
     needed: dict[str, str] = {}
     for name in (settings.task_serializer, settings.result_serializer, *settings.accept_content):
-        if name in _MODULES_OF_NAMES:
-            needed[_MODULES_OF_NAMES[name][0]] = f"the serializer {name}"
+        if name in _MODULES_OF_SERIALIZERS:
+            needed[_MODULES_OF_SERIALIZERS[name]] = f"the serializer {name}"
     if settings.worker_pool in _MODULES_OF_POOLS:
         needed[_MODULES_OF_POOLS[settings.worker_pool]] = f"the pool {settings.worker_pool}"
     for compression in (settings.task_compression, settings.result_compression):
@@ -87,9 +89,7 @@ def _is_there(module: str) -> bool:
 
 
 def _package(module: str) -> str:
-    extras = {"brotli": "brotli", "backports.zstd": "zstd", "gevent": "gevent", "yaml": "yaml"}
-    extras["eventlet"] = "eventlet"
-    return f"umbel[{extras[module]}]" if module in extras else module
+    return f"umbel[{_EXTRAS.get(module, module)}]"
 
 
 def check_tasks(app: App) -> list[Finding]:
