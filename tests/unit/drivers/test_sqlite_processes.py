@@ -213,6 +213,42 @@ def test_waiting_costs_next_to_nothing(station: Station) -> None:
     assert time.thread_time() - before < 0.02
 
 
+NEXT = Queue("next")
+
+
+def chain(file: Path, pipe: Connection) -> None:
+    """Settle one by one, each with a result and a message to the next queue, until killed."""
+    driver = SqliteDriver(Location(file))
+    consumer = driver.broker().open_consumer(
+        [QUEUE], presence=presence(), lease=0.3, results=driver.result_backend()
+    )
+    pipe.send("ready")
+    while True:
+        for delivery in consumer.receive(5, 1.0):
+            (task_id,) = task_ids([delivery])
+            follow_up = outgoing(NEXT, task_id)
+            end = settlement(delivery, Ack(), records=[record(task_id)], outgoing=[follow_up])
+            consumer.exchange([end], 0)
+
+
+def test_a_crash_at_any_moment_loses_nothing_and_repeats_no_effect(
+    station: Station, file: Path, child: Callable[..., Child], driver: SqliteDriver
+) -> None:
+    ids = station.send(QUEUE, 2000)
+    for _ in range(5):
+        victim = child(chain, file)
+        assert victim.told() == "ready"
+        ready = places(station, QUEUE)[0]
+        eventually(lambda ready=ready: places(station, QUEUE)[0] < ready - 20)
+        victim.end()
+    child(chain, file)
+    eventually(lambda: places(station, QUEUE) == (0, 0, 0))
+    assert places(station, NEXT) == (2000, 0, 0)
+    followed = task_ids(take(station.consumer(NEXT), 2000))
+    assert sorted(followed) == sorted(ids)
+    assert set(driver.result_backend().fetch(ids)) == set(ids)
+
+
 # --- bells ----------------------------------------------------------------------------------------
 
 

@@ -182,6 +182,9 @@ class Connection:
     def _ready(self, timeout: float) -> sqlite3.Connection:
         database = self._database
         if database is not None and self._file == _identity(self.location):
+            if database.in_transaction:
+                # A signal handler raised between BEGIN and the block that would have undone it.
+                database.execute("ROLLBACK")
             return database
         # Not open yet; or somebody has deleted or replaced the file, and writing on to the old one
         # would lose every message without a word.
