@@ -180,10 +180,15 @@ def test_an_interrupt_ends_a_wait_and_breaks_nothing(app: App) -> None:
         eventually(lambda: app.results._watcher is not None and not app.results._fresh)
         os.kill(os.getpid(), signal.SIGINT)
 
-    interrupting = InThread(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        app.AsyncResult("a").get(timeout=LONG)
-    interrupting.result()
+    # A test run in the background of a shell inherits that the signal is ignored.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupting = InThread(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            app.AsyncResult("a").get(timeout=LONG)
+        interrupting.result()
+    finally:
+        signal.signal(signal.SIGINT, former)
     store(app, "a")
     assert app.AsyncResult("a").get(timeout=LONG) == 5
 

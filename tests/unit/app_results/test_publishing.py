@@ -258,6 +258,19 @@ def test_closing_lets_go_and_the_next_call_opens_anew() -> None:
     assert broker.opened == 2
 
 
+def test_closing_while_another_thread_publishes_waits_for_its_end() -> None:
+    first = Blockade()
+    broker = ScriptedBroker(first)
+    publishing = Publishing(broker)
+    leader = InThread(lambda: publishing.publish([outgoing()]))
+    assert first.reached.wait(20)
+    publishing.close()
+    assert broker.closed == 0
+    first.released.set()
+    leader.result()
+    assert broker.closed == 1
+
+
 def test_a_policy_is_read_from_celerys_mapping() -> None:
     policy = RetryPolicy.from_mapping(
         {"max_retries": 5, "interval_start": 1, "interval_step": 2, "interval_max": 4}

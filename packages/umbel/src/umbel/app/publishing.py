@@ -13,49 +13,26 @@ background thread that exists only where ``apublish`` was called.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from umbel.app.publish_policy import RetryPolicy
+from umbel.app.publish_tickets import Ticket, complete, named
 from umbel.errors import BrokerUnavailable, OperationalError, OutcomeUnknown
 from umbel.model.queues import Outgoing
 from umbel.ports import Broker, Publisher
 
+if TYPE_CHECKING:
+    import asyncio
+
 _BATCH = 1000
 """Messages of several callers that go out together at most; one caller's own are never split."""
-
-
-class _Ticket:
-    """What one caller put down while another was publishing."""
-
-    __slots__ = ("batch", "deadline", "done", "error", "lock", "outgoing", "waker")
-
-    def __init__(
-        self,
-        outgoing: Sequence[Outgoing],
-        deadline: float,
-        waker: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None,
-    ) -> None:
-        self.outgoing = outgoing
-        self.deadline = deadline
-        self.waker = waker
-        self.done = False
-        self.error: BaseException | None = None
-        self.batch: list[_Ticket] | None = None
-        # Held while the owner waits; let go once, when the ticket is done or is to lead a batch.
-        self.lock = threading.Lock() if waker is None else None
-        if self.lock is not None:
-            self.lock.acquire()
-
-    def wake(self) -> None:
-        if self.lock is not None:
-            self.lock.release()
 
 
 _living: weakref.WeakSet[Publishing] = weakref.WeakSet()
@@ -82,9 +59,10 @@ class Publishing:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._busy = False
-        self._waiting: deque[_Ticket] = deque()
+        self._closing = False
+        self._waiting: deque[Ticket] = deque()
         self._publisher: Publisher | None = None
-        self._background: SimpleQueue[list[_Ticket] | None] | None = None
+        self._background: SimpleQueue[list[Ticket] | None] | None = None
 
     # --- what callers use -------------------------------------------------------------------------
 
@@ -136,15 +114,21 @@ class Publishing:
                 failures.append(error)
                 pause = self._next_pause(failures, policy, deadline)
                 if pause > 0:
+                    import asyncio  # noqa: PLC0415 - as in _apublish_once
+
                     await asyncio.sleep(pause)
             else:
                 return
 
     def close(self) -> None:
         """Let go of the connection and the background thread. Using it again opens new ones."""
+        publisher: Publisher | None = None
         with self._lock:
-            publisher, self._publisher = self._publisher, None
             background, self._background = self._background, None
+            if self._busy:
+                self._closing = True  # whoever publishes now closes it afterwards
+            else:
+                publisher, self._publisher = self._publisher, None
         if background is not None:
             background.put(None)
         if publisher is not None:
@@ -155,7 +139,7 @@ class Publishing:
     def _publish_once(self, outgoing: Sequence[Outgoing], deadline: float) -> None:
         with self._lock:
             if self._busy:
-                ticket = _Ticket(outgoing, deadline)
+                ticket = Ticket(outgoing, deadline)
                 self._waiting.append(ticket)
             else:
                 self._busy = True
@@ -168,7 +152,7 @@ class Publishing:
         finally:
             self._hand_over()
 
-    def _wait_turn(self, ticket: _Ticket) -> None:
+    def _wait_turn(self, ticket: Ticket) -> None:
         """Wait until somebody has sent this ticket, or send it and what lies beside it."""
         assert ticket.lock is not None
         try:
@@ -183,7 +167,7 @@ class Publishing:
         if ticket.error is not None:
             raise ticket.error
 
-    def _give_up(self, ticket: _Ticket) -> None:
+    def _give_up(self, ticket: Ticket) -> None:
         """The deadline passed while another thread was publishing. Raises unless it just ended."""
         with self._lock:
             if ticket.done or ticket.batch is not None:
@@ -192,16 +176,16 @@ class Publishing:
                 self._waiting.remove(ticket)
             except ValueError:
                 text = (
-                    f"{_named(ticket.outgoing)} was being sent together with other messages when "
+                    f"{named(ticket.outgoing)} was being sent together with other messages when "
                     "the deadline passed: it may or may not have arrived"
                 )
                 raise OutcomeUnknown(text) from None
         raise BrokerUnavailable(
-            f"{_named(ticket.outgoing)} was not sent: the connection to the broker was busy with "
+            f"{named(ticket.outgoing)} was not sent: the connection to the broker was busy with "
             "earlier messages until the deadline passed"
         )
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def _leave(self, ticket: Ticket) -> None:
         """Take back a ticket whose owner stopped waiting, if nobody is sending it yet."""
         with self._lock:
             if ticket in self._waiting:
@@ -210,10 +194,12 @@ class Publishing:
             self._lead(ticket.batch)  # the turn was already ours, and others depend on it
 
     async def _apublish_once(self, outgoing: Sequence[Outgoing], deadline: float) -> None:
+        import asyncio  # noqa: PLC0415 - a fifth of the import time of programs without coroutines
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        ticket = _Ticket(outgoing, deadline, (loop, future))
-        batch: list[_Ticket] | None = None
+        ticket = Ticket(outgoing, deadline, (loop, future))
+        batch: list[Ticket] | None = None
         with self._lock:
             self._waiting.append(ticket)
             if not self._busy:
@@ -234,9 +220,9 @@ class Publishing:
 
     # --- leading a batch --------------------------------------------------------------------------
 
-    def _take_batch(self) -> list[_Ticket] | None:
+    def _take_batch(self) -> list[Ticket] | None:
         """Take what waits, up to a bound. The caller holds the lock and is to publish it."""
-        batch: list[_Ticket] = []
+        batch: list[Ticket] = []
         size = 0
         while self._waiting and (not batch or size + len(self._waiting[0].outgoing) <= _BATCH):
             ticket = self._waiting.popleft()
@@ -246,26 +232,32 @@ class Publishing:
 
     def _hand_over(self) -> None:
         """End this thread's turn; the next batch, if any, goes to one of its owners."""
+        closed: Publisher | None = None
         with self._lock:
+            if self._closing:
+                self._closing = False
+                closed, self._publisher = self._publisher, None
             batch = self._take_batch()
             if batch is None:
                 self._busy = False
-                return
-            for ticket in batch:
-                if ticket.lock is not None:
-                    ticket.batch = batch
-                    ticket.wake()
-                    return
-            self._to_background(batch)
+            else:
+                leader = next((one for one in batch if one.lock is not None), None)
+                if leader is None:
+                    self._to_background(batch)
+                else:
+                    leader.batch = batch
+                    leader.wake()
+        if closed is not None:
+            closed.close()
 
-    def _lead(self, batch: list[_Ticket]) -> None:
+    def _lead(self, batch: list[Ticket]) -> None:
         """Publish for everybody in the batch, tell them, and hand over. Never raises for others."""
         try:
             self._send_batch(batch)
         except BaseException:  # this thread is being stopped in the middle
             for ticket in batch:
                 ticket.error = OutcomeUnknown(
-                    f"{_named(ticket.outgoing)} was being sent by another thread when that thread "
+                    f"{named(ticket.outgoing)} was being sent by another thread when that thread "
                     "was stopped: it may or may not have arrived"
                 )
             raise
@@ -273,7 +265,7 @@ class Publishing:
             self._tell(batch)
             self._hand_over()
 
-    def _send_batch(self, batch: list[_Ticket]) -> None:
+    def _send_batch(self, batch: list[Ticket]) -> None:
         everything = [one for ticket in batch for one in ticket.outgoing]
         deadline = max(ticket.deadline for ticket in batch)
         try:
@@ -287,7 +279,7 @@ class Publishing:
         except Exception as error:  # noqa: BLE001 - goes to the caller whose message it is
             self._send_one_by_one(batch, error)
 
-    def _send_one_by_one(self, batch: list[_Ticket], error: Exception) -> None:
+    def _send_one_by_one(self, batch: list[Ticket], error: Exception) -> None:
         """Find whose message was refused, so that nobody pays for another's mistake."""
         if len(batch) == 1:
             batch[0].error = error
@@ -298,8 +290,8 @@ class Publishing:
             except Exception as own:  # noqa: BLE001 - raised again in the thread that owns it
                 ticket.error = own
 
-    def _tell(self, batch: list[_Ticket]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
+    def _tell(self, batch: list[Ticket]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         for ticket in batch:
             if ticket.waker is not None:
                 loops.setdefault(ticket.waker[0], []).append(ticket)
@@ -309,7 +301,7 @@ class Publishing:
                     ticket.wake()
         for loop, tickets in loops.items():
             try:
-                loop.call_soon_threadsafe(_complete, tickets)
+                loop.call_soon_threadsafe(complete, tickets)
             except RuntimeError:
                 continue  # that loop was closed: nobody is waiting there any more
 
@@ -318,7 +310,7 @@ class Publishing:
         left = deadline - time.monotonic()
         if left <= 0:
             raise BrokerUnavailable(
-                f"{_named(outgoing)} was not sent: no time was left before the deadline"
+                f"{named(outgoing)} was not sent: no time was left before the deadline"
             )
         publisher = self._publisher
         if publisher is None:
@@ -342,7 +334,7 @@ class Publishing:
 
     # --- the background thread, for coroutines ----------------------------------------------------
 
-    def _to_background(self, batch: list[_Ticket]) -> None:
+    def _to_background(self, batch: list[Ticket]) -> None:
         """Have the background thread lead this batch. The caller holds the lock."""
         if self._background is None:
             self._background = SimpleQueue()
@@ -355,32 +347,9 @@ class Publishing:
         self._background.put(batch)
 
 
-def _serve(
-    batches: SimpleQueue[list[_Ticket] | None], lead: Callable[[list[_Ticket]], None]
-) -> None:
+def _serve(batches: SimpleQueue[list[Ticket] | None], lead: Callable[[list[Ticket]], None]) -> None:
     while (batch := batches.get()) is not None:
         lead(batch)
-
-
-def _complete(tickets: Iterable[_Ticket]) -> None:
-    """Finish the futures of one loop, on that loop."""
-    for ticket in tickets:
-        assert ticket.waker is not None
-        future = ticket.waker[1]
-        if future.done():
-            continue  # cancelled, or its deadline passed
-        if ticket.error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(ticket.error)
-
-
-def _named(outgoing: Sequence[Outgoing]) -> str:
-    """Name what is being sent, for an error: one message by task and id, several by number."""
-    if len(outgoing) == 1:
-        headers = outgoing[0].message.headers
-        return f"task {headers.get('task')}[{headers.get('id')}]"
-    return f"a batch of {len(outgoing)} messages"
 
 
 def _in_child() -> None:
