@@ -67,9 +67,9 @@ class Connection:
     """
 
     def __init__(self, location: Location, unavailable: type[OperationalError]) -> None:
+        self._database: sqlite3.Connection | None = None
         self.location = location
         self._unavailable = unavailable
-        self._database: sqlite3.Connection | None = None
         self._file = (0, 0)
         self._look_at_log = 0.0
         _open.add(self)
@@ -271,6 +271,10 @@ class Connection:
         if database is not None:
             with contextlib.suppress(sqlite3.Error):
                 database.close()
+
+    def __del__(self) -> None:
+        # For who forgets to close: without this, Python 3.13 warns of an unclosed database.
+        self.close()
 
     def abandon(self) -> None:
         """Forget the connection without closing it: it belongs to the parent process."""
