@@ -246,6 +246,20 @@ def test_a_worker_without_an_app_that_can_be_found(project):
     assert "Did you mean tasks?" in err
 
 
+def test_a_worker_in_another_directory(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    words = f"worker -A tasks --workdir {project.home} --pidfile w.pid -f %n.log -n w2"
+    command = [str(project.made.bin / "umbel"), *words.split()]
+    with Program(command, cwd=elsewhere, env=project.made.environment()) as worker:
+        worker.wait_for(r"\[tasks\]")
+        assert project.umbel("call tasks.add 2 3 -w -q --timeout 20")[1] == "5\n"
+        assert (project.home / "w.pid").read_text().strip() == str(worker.pid)
+        assert worker.end() == 0
+    assert "succeeded in" in (project.home / "w2.log").read_text()
+    assert not (project.home / "w.pid").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
 # --- dev ------------------------------------------------------------------------------------------
 
 

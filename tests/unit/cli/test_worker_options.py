@@ -198,6 +198,10 @@ def test_an_error_from_the_environment_names_the_variable(monkeypatch):
     assert "CELERY_WORKER_CONCURRENCY" in refusal("worker -A p")
 
 
+def test_a_directory_that_is_not_there_is_refused():
+    assert "cannot change to /no/such" in refusal("worker -A p --workdir /no/such")
+
+
 def test_options_that_have_no_meaning_here_are_accepted():
     words = "worker -A p --without-gossip --without-mingle --without-heartbeat"
     words += " --heartbeat-interval 3 -S revoked.db --skip-checks"

@@ -6,6 +6,7 @@ does can stop the worker's supervisor.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -131,14 +132,18 @@ def worker(words: tuple[str, ...], **values: Any) -> int:
 def worker_options(
     served: Invocation, overrides: Mapping[str, str], values: dict[str, Any]
 ) -> WorkerOptions:
-    """Make the value the worker is started with. Raises click.UsageError without an app."""
+    """Make the value the worker is started with, and change to the directory it works in.
+
+    The directory counts for all its processes: relative paths in URLs, of log and pid files mean
+    the same everywhere. Raises click.UsageError without an app.
+    """
     app = served.text("app")
     if app is None and served.app_object is None:
         raise click.UsageError(
-            "Which app? Say where it is: umbel worker -A tasks, for an app in tasks.py "
-            "(or set UMBEL_APP)."
+            f"Which app? Say where it is: {served.profile} worker -A tasks, for an app in "
+            "tasks.py (or set UMBEL_APP)."
         )
-    served.export()
+    served.prepare()
     more = dict(overrides)
     if values.pop("disable_prefetch"):
         more.setdefault("worker_disable_prefetch", "true")
@@ -150,7 +155,7 @@ def worker_options(
     return WorkerOptions(
         app=app,
         app_object=None if app else served.app_object,
-        workdir=served.text("workdir"),
+        workdir=os.getcwd() if served.text("workdir") else None,
         broker=served.text("broker"),
         result_backend=served.text("result_backend"),
         overrides=more,
