@@ -18,11 +18,14 @@ others. Nothing inside the house imports from here.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from umbel.version import __version__ as __version__
 
+TYPE_CHECKING = False
+"""Type checkers take it for true; importing it from typing would take seven milliseconds."""
 if TYPE_CHECKING:
+    from typing import Any
+
     from umbel.app.app import App as Umbel
     from umbel.app.context import Context as Context
     from umbel.app.eager_results import EagerResult as EagerResult

@@ -8,10 +8,10 @@ finalization, so that decorating reads no configuration.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,7 +52,7 @@ def _name_of_script() -> str:
     if spec is not None and spec.name:
         return str(spec.name).removesuffix(".__main__")
     path = getattr(main, "__file__", None)
-    return PurePath(path).stem if path else "__main__"
+    return os.path.splitext(os.path.basename(path))[0] if path else "__main__"
 
 
 # --- from a function ------------------------------------------------------------------------------

@@ -5,11 +5,14 @@ Used by ``publishing``, which alone decides who sends what.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from umbel.model.queues import Outgoing
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Ticket:

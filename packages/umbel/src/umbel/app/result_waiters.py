@@ -6,7 +6,6 @@ thread or loop that made it; what the listener touches is marked, and touched un
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -138,6 +137,8 @@ class AsyncWaiter(Waiter):
 
     def __init__(self, listener: Listening, task_ids: Iterable[str]) -> None:
         super().__init__(listener, task_ids)
+        import asyncio  # noqa: PLC0415 - a fifth of the import time of programs without coroutines
+
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] | None = None
 
@@ -147,6 +148,8 @@ class AsyncWaiter(Waiter):
             # The bell rings on this very loop, so it cannot ring between the test and the await.
             self._future = self._loop.create_future()
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            import asyncio  # noqa: PLC0415 - as above
+
             try:
                 async with asyncio.timeout(timeout):
                     await self._future

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast
 
-from umbel.app import bulk, context, eager, options, repeating, sending
+from umbel.app import bulk, context, options, repeating, sending
 from umbel.app.arguments import ArgumentCheck
 from umbel.app.context import Context
 from umbel.app.current import get_current_app
@@ -168,11 +168,15 @@ class Task(TaskAttributes, Generic[P, R]):
         args, kwargs = self._checked(args, kwargs)
         if throw is None:
             throw = plan.settings.task_eager_propagates
+        from umbel.app import eager  # noqa: PLC0415 - the runner brings asyncio; senders need neither
+
         return eager.apply(self, args, kwargs, given, throw=throw)
 
     def _apply_always(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], given: dict[str, Any]
     ) -> EagerResult[R]:
+        from umbel.app import eager  # noqa: PLC0415 - as in apply
+
         args, kwargs = eager.through_serializer(self, args, kwargs, given.get("serializer"))
         throw = self.app.settings.task_eager_propagates
         return eager.apply(self, args, kwargs, given, throw=throw)
@@ -264,6 +268,8 @@ class Task(TaskAttributes, Generic[P, R]):
             raise retry
         outgoing, retry.outgoing = retry.outgoing, None
         if isinstance(outgoing, repeating.EagerRetry):
+            from umbel.app import eager  # noqa: PLC0415 - as in apply
+
             eager.run_message(self, outgoing.message)
         else:
             self.app.publishing.publish((outgoing,))
