@@ -16,11 +16,12 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from umbel.drivers.redis.address import Options
-from umbel.drivers.redis.connection import BROKER, Command, Connection, Refusal, pack
+from umbel.drivers.redis.connection import BROKER, Argument, Command, Connection, Refusal, pack
 from umbel.drivers.redis.doorbell import Doorbell
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import Claim, Ledger, Reply, SettlementPacker
@@ -43,6 +44,9 @@ POLLING = 0.05
 """Seconds between looks where the server does not tell of changes (docs/design/0003)."""
 GOODBYE = 2.0
 """Seconds that ``close`` may take when the server is away."""
+
+CACHING = pack(("CLIENT", "CACHING", "YES"))
+"""What the next command reads, we are told of when it changes."""
 
 _read_revocation = msgspec.json.Decoder(Revocation).decode
 _write_presence = msgspec.json.Encoder().encode
@@ -104,7 +108,7 @@ class RedisConsumer(Consumer):
                 self._hear()
                 if not self._armed or time.monotonic() >= self._look_at:
                     version = self._version
-                    deliveries = self._exchange([], limit).deliveries
+                    deliveries = self._exchange([], limit, wait_next=True).deliveries
                     if deliveries or self._is_news(version):
                         return deliveries
                     self._restorer.run_if_due(self._connection)
@@ -124,6 +128,11 @@ class RedisConsumer(Consumer):
         if limit > 0:
             # What the server told may have come in one piece with the reply that armed us: then it
             # is read already, and the socket would stay silent.
+            self._hear()
+            if not self._armed:
+                return True
+        if limit > 0:
+            # What came right behind a reply was read with it: no wait would end by it.
             self._hear()
             if not self._armed:
                 return True
@@ -162,7 +171,7 @@ class RedisConsumer(Consumer):
         keys = [self._keys.revoked_version]
         keys += [queue.alarm for queue in self._queues]
         keys += [key for queue in self._queues for key in queue.lists]
-        data = pack(("CLIENT", "CACHING", "YES")) + ARM.packed(keys, [len(self._queues)])
+        data = CACHING + ARM.packed(keys, [len(self._queues)])
         allowed, reply = self._connection.exchange(data, 2, deadline)
         if isinstance(allowed, Refusal) or isinstance(reply, Refusal):
             return self._arm_again(allowed, reply, keys, deadline)
@@ -233,24 +242,43 @@ class RedisConsumer(Consumer):
         if records:
             results.store(records)
 
-    def _exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
+    def _exchange(
+        self, settlements: Sequence[Settlement], limit: int, *, wait_next: bool = False
+    ) -> Exchange:
         deadline = self._deadline()
         self._session(deadline)
         now = time.monotonic()
         maintain = now >= self._maintain_at
-        ledger, connection = self._ledger, self._connection
+        ledger = self._ledger
         number = ledger.reserve(limit)
         turn, self._turn = self._turn, (self._turn + 1) % len(self._queues)
-        claim = Claim(self._name, self._lease, limit, number, turn, maintain)
+        # Looking for dead owners reads what every renewal changes: not to be told of that.
+        arm = wait_next and self._told_by_server and not maintain
+        claim = Claim(self._name, self._lease, limit, number, turn, maintain, arm)
         batch = self._packer.pack(settlements, ledger, claim)
         try:
-            reply = EXCHANGE.run(connection, self._exchange_keys, batch.arguments, deadline)
+            reply = self._run_exchange(batch.arguments, deadline, arm=arm)
         except OperationalError:
             ledger.doubt(batch)
             raise
         if batch.sends:
             self._armed = False
         return self._taken_in(Reply(*reply), batch.answered(ledger, reply[4]), number, maintain)
+
+    def _run_exchange(self, arguments: list[Argument], deadline: float, *, arm: bool) -> list[Any]:
+        connection, keys = self._connection, self._exchange_keys
+        if not arm:
+            return list(EXCHANGE.run(connection, keys, arguments, deadline))
+        # One round trip to claim or, if there is nothing, to be told of the next message: with
+        # many idle workers, half of what a single message costs the server.
+        data = CACHING + EXCHANGE.packed(keys, arguments)
+        allowed, reply = connection.exchange(data, 2, deadline)
+        self._armed = not isinstance(allowed, Refusal) and not isinstance(reply, Refusal)
+        if isinstance(reply, Refusal):
+            reply = EXCHANGE.answer(connection, reply, keys, arguments, deadline)
+        if reply[6]:
+            self._armed = False
+        return list(reply)
 
     def _taken_in(
         self, reply: Reply, lost: tuple[Receipt, ...], number: int, maintain: bool

@@ -40,6 +40,7 @@ class Claim(msgspec.Struct, frozen=True):
     number: int
     turn: int
     maintain: bool
+    arm: bool
 
 
 class Reply:
@@ -255,6 +256,7 @@ class SettlementPacker:
             claim.turn,
             1 if claim.maintain else 0,
             *self._tail,
+            1 if claim.arm else 0,
         ]
         batch = Batch(arguments)
         for settlement in settlements:

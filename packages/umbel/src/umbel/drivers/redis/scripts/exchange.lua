@@ -7,7 +7,8 @@
 -- ARGV  1 this owner   2 lease in ms   3 how many to claim   4 number of the first claim
 --       5 index of the queue whose turn it is, from 0   6 '1': look for dead owners
 --       7 database of the broker   8 database of the results, '' when it is the same
---       9 lists per queue
+--       9 lists per queue  10 '1': look at every list if there was nothing, so that a connection
+--       which sent CLIENT CACHING YES before this is told when one changes (not together with 6)
 --       then the settlements, each of which begins with a letter, the index of its queue, its field:
 --         d                        done, no effects
 --         1 key document life      done, with one record
@@ -46,7 +47,7 @@ end
 
 -- settle ------------------------------------------------------------------------------------------
 
-local refused, records, at = {}, {}, 10
+local refused, records, at = {}, {}, 11
 
 -- A message whose list is somebody's key of another type is set aside rather than lost.
 local function send(list, raw, quarantine_key)
@@ -198,6 +199,10 @@ if limit > 0 then
     end
     if limit == 0 then break end
   end
+end
+
+if ARGV[10] == '1' and #claimed == 0 then
+  for q = 0, queues - 1 do redis.call('EXISTS', unpack(lists_of(1 + q * width))) end
 end
 
 local index = 0
