@@ -26,6 +26,9 @@ _HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 class AppNotFound(ImproperlyConfigured):
     """``-A`` does not lead to an app; the message says how far it led."""
 
+    exit_code = 2
+    """How a command ends because of it: wrong usage."""
+
 
 class ModuleMissing(AppNotFound):
     """A module, or a package on the way to it, does not exist. ``missing`` is its full name."""

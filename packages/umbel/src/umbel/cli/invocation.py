@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from umbel.app.app import App
-from umbel.app.finding import AppNotFound, find_app
 from umbel.cli.parameters import EnvOption
+
+if TYPE_CHECKING:
+    from umbel.app.app import App
 
 _COMMON: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
@@ -137,8 +138,12 @@ class Invocation:
         """Return the app: what ``-A`` says, the one the program started with, or a bare one.
 
         A bare app knows no tasks, but can reach the broker and the results. Raises
-        click.BadParameter (status 2) when ``-A`` leads nowhere.
+        Misled (status 2) when ``-A`` leads nowhere.
         """
+        # Here and not above: help, versions and a worker's supervisor do without the app's room.
+        from umbel.app.app import App  # noqa: PLC0415
+        from umbel.app.finding import AppNotFound, find_app  # noqa: PLC0415
+
         self.prepare()
         if spec := self.text("app"):
             try:

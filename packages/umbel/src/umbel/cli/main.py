@@ -15,16 +15,17 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from umbel.app.app import App
-from umbel.app.finding import AppNotFound
 from umbel.cli.invocation import Invocation, common_options
 from umbel.cli.parameters import give_environment
 from umbel.errors import OperationalError, UmbelError
 from umbel.version import __version__
+
+if TYPE_CHECKING:
+    from umbel.app.app import App
 
 FAILED, USAGE, UNAVAILABLE = 1, 2, 69
 
@@ -198,7 +199,8 @@ def _program() -> str:
 def _exit_code(error: UmbelError) -> int:
     if isinstance(error, OperationalError):
         return UNAVAILABLE
-    return USAGE if isinstance(error, AppNotFound) else FAILED
+    told = getattr(error, "exit_code", FAILED)
+    return told if isinstance(told, int) else FAILED
 
 
 def _one_sentence(error: UmbelError) -> str:
