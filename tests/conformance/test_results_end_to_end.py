@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,12 @@ def test_then(app: App) -> None:
     heard: list[Any] = []
     done = threading.Event()
     result = send(app, "add", 2, 3)
-    result.then(lambda one: (heard.append(one.get()), done.set()))
+
+    def hear(one: AsyncResult[Any]) -> None:
+        heard.append(one.get())
+        done.set()
+
+    result.then(hear)
     assert done.wait(LONG)
     assert heard == [5]
 
@@ -421,6 +427,6 @@ def test_many_threads_wait_at_once(app: App) -> None:
     def call(number: int) -> list[int]:
         return [send(app, "add", number, other).get(timeout=LONG) for other in range(10)]
 
-    calls = [InThread(lambda number=number: call(number)) for number in range(8)]
+    calls = [InThread(partial(call, number)) for number in range(8)]
     for number, one in enumerate(calls):
         assert one.result() == [number + other for other in range(10)]

@@ -7,7 +7,9 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,9 +140,7 @@ def store(app: App, task_id: str) -> None:
 
 
 def test_a_restart_while_results_are_waited_for(app: App, server: RedisServer) -> None:
-    waiting = [
-        InThread(lambda name=name: app.AsyncResult(name).get(timeout=LONG)) for name in "abc"
-    ]
+    waiting = [InThread(partial(app.AsyncResult(name).get, timeout=LONG)) for name in "abc"]
     eventually(lambda: len(app.results._following) == 2)
     server.kill()
     eventually(lambda: app.results._failing_since is not None)
@@ -199,11 +199,11 @@ def test_a_worker_and_its_caller_share_an_app(app: App) -> None:
         return x + y
 
     with OneWorker(app, "celery"):
-        calls = [InThread(lambda number=number: _calls(add, number)) for number in range(6)]
+        calls = [InThread(partial(_calls, add, number)) for number in range(6)]
         assert [one.result() for one in calls] == [
             [number + n for n in range(20)] for number in range(6)
         ]
 
 
-def _calls(task: object, number: int) -> list[int]:
-    return [task.delay(number, n).get(timeout=LONG) for n in range(20)]  # type: ignore[attr-defined]
+def _calls(task: Any, number: int) -> list[int]:
+    return [task.delay(number, n).get(timeout=LONG) for n in range(20)]

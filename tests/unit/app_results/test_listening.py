@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_no_time_at_all_still_reads_once(backend: FragileBackend, listener: Resu
 def test_threads_share_one_watcher_and_each_gets_its_own(
     backend: FragileBackend, listener: ResultListener
 ) -> None:
-    waiting = {name: InThread(lambda name=name: wait(listener, name)) for name in "abcdefgh"}
+    waiting = {name: InThread(partial(wait, listener, name)) for name in "abcdefgh"}
     eventually(lambda: len(listener._following) == 7)
     for name in reversed("abcdefgh"):
         backend.store([record(name)])
@@ -127,7 +128,7 @@ def test_states_that_are_not_final_are_told_on_the_way(
     backend: FragileBackend, listener: ResultListener
 ) -> None:
     backend.store([record("a", "STARTED")])
-    states = []
+    states: list[str] = []
     with listener.session(["a"]) as waiter:
         while not states or states[-1] != "SUCCESS":
             for one in waiter.take(time.monotonic() + LONG):
@@ -384,7 +385,7 @@ def test_a_crowd_of_threads_loses_nothing(
             found += len(wait(listener, name))
         return found
 
-    threads = [InThread(lambda number=number: work(number)) for number in range(12)]
+    threads = [InThread(partial(work, number)) for number in range(12)]
     assert [one.result() for one in threads] == [60] * 12
     assert not listener._asked
     assert not listener._following

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_callers_that_come_meanwhile_share_one_batch() -> None:
     publishing = Publishing(broker)
     leader = InThread(lambda: publishing.publish([outgoing("first")]))
     assert first.reached.wait(20)
-    others = [InThread(lambda name=name: publishing.publish([outgoing(name)])) for name in "abcd"]
+    others = [InThread(partial(publishing.publish, [outgoing(name)])) for name in "abcd"]
     eventually(lambda: waiting(publishing) == 4)
     first.released.set()
     for one in (leader, *others):

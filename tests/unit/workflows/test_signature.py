@@ -112,7 +112,13 @@ def test_an_immutable_one_takes_options_only() -> None:
 
 def test_group_and_stamps_stay_and_null_options_are_dropped() -> None:
     one = sig(1, 2, group_id="g", stamped_headers=["who"], who="me", queue="a")
-    changes = {"group_id": "h", "stamped_headers": [], "who": "you", "queue": None, "eta": None}
+    changes: dict[str, Any] = {
+        "group_id": "h",
+        "stamped_headers": [],
+        "who": "you",
+        "queue": None,
+        "eta": None,
+    }
     assert one.merged(None, None, changes)[2] == dict(one.options)
     assert sig(1, 2).merged(None, None, {"group_id": "h"})[2] == {"group_id": "h"}
 

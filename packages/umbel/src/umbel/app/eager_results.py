@@ -6,15 +6,14 @@ Made by ``Task.apply``. It is complete from the start: no store, no waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 from umbel.app.handles import raise_error
 from umbel.app.joining import assert_will_not_block
 from umbel.app.result_trees import ResultBase
 from umbel.errors import ResultTimeout, TaskRevokedError
 from umbel.model.outcome import PROPAGATE_STATES
-
-R = TypeVar("R")
+from umbel.workflows.binding import R
 
 
 class EagerResult(ResultBase, Generic[R]):

@@ -6,7 +6,7 @@ Made by groups, by result tuples and by ``restore``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from umbel.app.result_reading import ResultHome
 from umbel.app.result_sets import ResultSet
@@ -15,8 +15,7 @@ from umbel.errors import BackendGetMetaError
 from umbel.ports import ResultBackend
 from umbel.wire.serializers import SERIALIZERS
 from umbel.workflows import binding
-
-R = TypeVar("R")
+from umbel.workflows.binding import R
 
 
 class GroupResult(ResultSet[R]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Generic, Literal, cast, overload
 
 from umbel.app.joining import assert_will_not_block
 from umbel.app.listening import ResultListener, listener_for
@@ -27,8 +27,7 @@ from umbel.model.outcome import PROPAGATE_STATES, READY_STATES, ResultRecord
 from umbel.model.revocation import Revocation
 from umbel.ports import ResultBackend
 from umbel.workflows import binding
-
-R = TypeVar("R")
+from umbel.workflows.binding import R
 
 
 class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
@@ -92,7 +91,7 @@ class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
     @overload
     def get(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> Any: ...
 
-    def get(  # noqa: PLR0917 - Celery's signature
+    def get(
         self,
         timeout: float | None = None,
         propagate: bool = True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 from umbel.app.handles import revoke_all
 from umbel.app.joining import assert_will_not_block
@@ -19,8 +19,8 @@ from umbel.app.result_trees import ResultBase, leaves_of
 from umbel.errors import ResultTimeout
 from umbel.ports import ResultBackend
 from umbel.workflows import binding
+from umbel.workflows.binding import R
 
-R = TypeVar("R")
 Callback = Callable[[str, Any], object]
 
 
@@ -46,7 +46,7 @@ class ResultSet(ResultMembers, Generic[R]):
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    def get(  # noqa: PLR0917 - Celery's signature
+    def get(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -74,7 +74,7 @@ class ResultSet(ResultMembers, Generic[R]):
             disable_sync_subtasks=disable_sync_subtasks,
         )
 
-    def join(  # noqa: PLR0917 - Celery's signature
+    def join(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -97,7 +97,7 @@ class ResultSet(ResultMembers, Generic[R]):
                 told += 1
         return [] if callback is not None else [values[one] for one in range(len(self.results))]
 
-    def join_native(  # noqa: PLR0917 - Celery's signature
+    def join_native(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -120,7 +120,7 @@ class ResultSet(ResultMembers, Generic[R]):
                 values[position] = value
         return None if callback is not None else values
 
-    def iter_native(  # noqa: PLR0917 - Celery's signature
+    def iter_native(
         self,
         timeout: float | None = None,
         interval: float = 0.5,

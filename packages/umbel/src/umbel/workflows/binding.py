@@ -7,9 +7,18 @@ the slot once (``bind``); everybody else asks ``current``. Nothing else may live
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from umbel.errors import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    # Type checkers know defaults of type variables since PEP 696; Python itself since 3.13.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R = TypeVarWithDefault("R", default=Any)
+else:
+    R = TypeVar("R")
+"""The value of a run; ``AsyncResult(id)``, of which nobody knows the task, has any."""
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -16,10 +16,9 @@ from uuid import uuid4
 from umbel.errors import UsageError
 from umbel.wire.signature_dict import read_signature, write_signature
 from umbel.workflows import binding
-from umbel.workflows.binding import Host, RunHandle
+from umbel.workflows.binding import Host, R, RunHandle
 from umbel.workflows.signature_parts import SignatureParts, as_list
 
-R = TypeVar("R")
 S = TypeVar("S", bound="type[Signature[Any]]")
 
 
