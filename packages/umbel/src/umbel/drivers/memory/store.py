@@ -258,7 +258,19 @@ class MemoryStore:
         with self._lock:
             mine = self._renew(presence, lease)
             mine.presence = msgspec.structs.replace(presence, seen=self.now())
-            return [receipt for receipt in receipts if receipt not in mine.claims]
+            lost = [receipt for receipt in receipts if receipt not in mine.claims]
+            self._release_all_but(mine, set(receipts))
+            return lost
+
+    def _release_all_but(self, owner: Owner, known: set[Receipt]) -> None:
+        """Return claims whose owner does not know of them: it never heard that it had them."""
+        forgotten = [receipt for receipt in owner.claims if receipt not in known]
+        for receipt in forgotten:
+            held = owner.claims.pop(receipt)
+            held.count -= 1
+            self._shelf(held.queue).put_back(held)
+        if forgotten:
+            self._ring()
 
     def leave(self, owner: str, pipe: SelfPipe) -> None:
         """Return every claim of this owner, uncounted, and end its lease."""

@@ -175,7 +175,10 @@ class SqliteConsumer(Consumer):
         with self._connection.writing() as database:
             self._owner = self._register(database)
             held = messages.held(database, self._owner, receipts)
+            freed = messages.release_all_but(database, self._owner, receipts)
             self._see(database.execute(SQL["last_revocation"]).fetchone()[0])
+        if freed:
+            bells.ring(self._connection.location.path, Interest.MESSAGES, but=self._bell.name)
         return [receipt for receipt in receipts if receipt not in held]
 
     # --- revocations ------------------------------------------------------------------------------

@@ -147,6 +147,18 @@ def held(database: Database, owner: int, receipts: Iterable[Receipt]) -> set[Rec
     return {receipt for receipt in receipts if parse_receipt(receipt) in claims}
 
 
+def release_all_but(database: Database, owner: int, known: Iterable[Receipt]) -> bool:
+    """Return claims whose owner does not know of them, uncounted; True when there were any.
+
+    It never heard that it had them: the answer to its claim was lost.
+    """
+    claims = set(database.execute(SQL["claims_of"], (owner,)).fetchall())
+    forgotten = sorted(claims - {parse_receipt(receipt) for receipt in known})
+    database.executemany(SQL["ready_claim"], [(message,) for message, _ in forgotten])
+    database.executemany(SQL["drop_claim"], [(owner, *claim) for claim in forgotten])
+    return bool(forgotten)
+
+
 def settle(
     database: Database, owner: int, settlements: Sequence[Settlement], now: float
 ) -> list[Settlement]:

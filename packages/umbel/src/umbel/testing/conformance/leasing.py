@@ -92,6 +92,21 @@ class LeasingPromises:
         consumer.exchange([settlement(first, Ack())], 0)
         assert list(consumer.extend([first.receipt, second.receipt], me)) == [first.receipt]
 
+    def test_a_claim_its_owner_does_not_know_of_goes_back(
+        self, station: Station, queue: Queue
+    ) -> None:
+        first, second = station.send(queue, 2)
+        me = presence()
+        consumer = station.consumer(queue, owner=me.owner)
+        taken = take(consumer, 2)
+        assert list(consumer.extend([taken[1].receipt], me)) == []
+        (again,) = take(station.consumer(queue), 1)
+        assert task_ids([again]) == [first]
+        assert again.count == 1
+        done = [settlement(each, Ack()) for each in taken]
+        assert consumer.exchange(done, 0).lost == (taken[0].receipt,)
+        assert second not in task_ids([again])
+
     def test_a_zombies_settlement_is_refused_with_its_effects(
         self,
         station: Station,

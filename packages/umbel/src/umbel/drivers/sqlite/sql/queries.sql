@@ -112,6 +112,11 @@ INSERT INTO umbel_ready (queue, priority, place, id)
 SELECT queue, priority, place, id FROM umbel_message
 WHERE id IN (SELECT id FROM umbel_claim WHERE owner = ?);
 
+-- name: ready_claim
+-- As ready_claims_of, for one.
+INSERT INTO umbel_ready (queue, priority, place, id)
+SELECT queue, priority, place, id FROM umbel_message WHERE id = ?;
+
 -- name: drop_claims_of
 DELETE FROM umbel_claim WHERE owner = ?;
 
