@@ -103,6 +103,14 @@ def test_a_server_that_does_not_answer_is_status_69(capsys):
     assert len(err.splitlines()) == 1
 
 
+def test_the_option_beats_the_environment(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("UMBEL_BROKER_URL", "redsi://nowhere")
+    monkeypatch.setenv("CELERY_BROKER_URL", "redsi://nowhere")
+    code, _, err = run(capsys, "status", "-b", f"sqlite:///{tmp_path}/x.sqlite3")
+    assert code == 69
+    assert "No worker is alive" in err
+
+
 def test_a_wrong_url_is_status_1(capsys):
     code, _, err = run(capsys, "status", "-b", "redsi://127.0.0.1")
     assert code == 1

@@ -63,9 +63,10 @@ def test_all_common_options_in_both_places():
     common = "-A proj -b redis://b --result-backend redis://r --config c --workdir /tmp -C -q"
     assert parse(f"{common} worker") == wanted
     assert parse(f"worker {common}") == wanted
-    assert os.environ["CELERY_CONFIG_MODULE"] == "c"
-    assert os.environ["CELERY_BROKER_URL"] == "redis://b"
-    assert os.environ["CELERY_RESULT_BACKEND"] == "redis://r"
+    for prefix in ("UMBEL", "CELERY"):
+        assert os.environ[f"{prefix}_CONFIG_MODULE"] == "c"
+        assert os.environ[f"{prefix}_BROKER_URL"] == "redis://b"
+        assert os.environ[f"{prefix}_RESULT_BACKEND"] == "redis://r"
 
 
 @pytest.mark.parametrize(

@@ -125,14 +125,17 @@ class Invocation:
         self.export()
 
     def export(self) -> None:
-        """Hand the URLs over in the environment, which the settings rank above everything."""
+        """Hand the URLs over in the environment, which the settings rank above the program's own.
+
+        Both spellings are set: Umbel's is the strongest, Celery's is what programs look at.
+        """
         for name, variable in (
-            ("broker", "CELERY_BROKER_URL"),
-            ("result_backend", "CELERY_RESULT_BACKEND"),
-            ("config", "CELERY_CONFIG_MODULE"),
+            ("broker", "BROKER_URL"),
+            ("result_backend", "RESULT_BACKEND"),
+            ("config", "CONFIG_MODULE"),
         ):
             if value := self.text(name):
-                os.environ[variable] = value
+                os.environ[f"UMBEL_{variable}"] = os.environ[f"CELERY_{variable}"] = value
 
     def load_app(self) -> App:
         """Return the app: what ``-A`` says, the one the program started with, or a bare one.
