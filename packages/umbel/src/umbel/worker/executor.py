@@ -11,7 +11,7 @@ import os
 import random
 import socket
 
-from umbel.app import logs, signals
+from umbel.app import joining, logs, signals
 from umbel.model.assignment import Ready
 from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution
@@ -33,6 +33,9 @@ def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     logs.rename_process(loaded.log_plan, f"{_KINDS.get(plan.pool, 'Executor')}-{index}", index)
     if loaded.green is not None:
         loaded.green.after_fork()
+    if plan.pool != "prefork":
+        # Other slots go on while one waits for a result; a lone slot would wait for itself.
+        joining.let_tasks_join()
     channel = Channel(socket.socket(fileno=descriptor))
     execution = Execution(app, node=plan.node, pid=os.getpid())
     if signals.worker_process_init.receivers:
