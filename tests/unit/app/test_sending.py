@@ -17,7 +17,7 @@ from umbel.app.app import App
 from umbel.app.context import Context
 from umbel.app.handles import AsyncResult
 from umbel.app.publish_policy import RetryPolicy
-from umbel.app.sending import new_id
+from umbel.app.send_plan import new_id
 from umbel.errors import (
     AlwaysEagerIgnored,
     EncodeError,

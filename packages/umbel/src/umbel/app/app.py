@@ -29,15 +29,13 @@ from umbel.app import (
     sending,
 )
 from umbel.app import task as task_room
-from umbel.app.connections import Connections
+from umbel.app.connections import Connected
 from umbel.app.decorating import Decorating
 from umbel.app.discovery import Discovery, Packages, import_task_modules
-from umbel.app.listening import ResultListener
 from umbel.app.options import checked_arguments
-from umbel.app.publishing import Publishing
 from umbel.app.registry import TaskRegistry
 from umbel.app.routing import Router
-from umbel.app.sending import SendPlan
+from umbel.app.send_plan import SendPlan
 from umbel.app.signals import Signal
 from umbel.config.conf import Conf
 from umbel.config.settings import Settings
@@ -45,7 +43,7 @@ from umbel.config.urls import censored
 from umbel.errors import AlwaysEagerIgnored
 from umbel.model.message import EncodedMessage, TaskMessage
 from umbel.model.queues import Outgoing
-from umbel.ports import Broker, Middleware, ResultBackend
+from umbel.ports import Middleware, ResultBackend
 from umbel.version import __version__
 from umbel.wire import task_message
 from umbel.wire.serializers import SERIALIZERS
@@ -57,7 +55,7 @@ _MOST_NAMES = 1000
 """Plans kept for names that are sent by ``send_task``."""
 
 
-class App(Decorating):
+class App(Decorating, Connected):
     """One configuration, its tasks, and its connections. Exported as ``Umbel``."""
 
     default_profile = "umbel"
@@ -119,8 +117,6 @@ class App(Decorating):
         self._discoveries: list[Discovery] = []
         self._names: dict[str, SendPlan] = {}
         self._renew_locks()
-        self._connections: Connections | None = None
-        self._connected_for: tuple[Settings, Any] | None = None
         self._router: tuple[Settings, Router] | None = None
         self._accept: tuple[Settings, frozenset[str]] | None = None
         self._zone: tuple[Settings, tzinfo] | None = None
@@ -444,58 +440,6 @@ class App(Decorating):
     ) -> group_results.GroupResult[Any]:
         """Return the handle of a group."""
         return group_results.GroupResult(id, results, parent=parent, app=self)
-
-    # --- connections ------------------------------------------------------------------------------
-
-    @property
-    def connections(self) -> Connections:
-        """The connections for the settings now in force; others are closed first."""
-        settings = self.settings
-        connected = self._connected_for
-        if connected is not None and connected[0] is settings:
-            assert self._connections is not None
-            return self._connections
-        with self._lock:
-            connected = self._connected_for
-            key = Connections.key(settings)
-            old = self._connections
-            if old is None or connected is None or connected[1] != key:
-                self._connections = Connections(settings)
-                if old is not None:
-                    old.close()
-            self._connected_for = settings, key
-            assert self._connections is not None
-            return self._connections
-
-    @property
-    def broker(self) -> Broker:
-        """Where messages rest. Raises ImproperlyConfigured for a URL that cannot be one."""
-        return self.connections.broker
-
-    @property
-    def publishing(self) -> Publishing:
-        """How messages are handed to the broker, by any thread."""
-        return self.connections.publishing
-
-    @property
-    def has_result_backend(self) -> bool:
-        """Whether results are kept."""
-        return self.connections.has_result_backend
-
-    @property
-    def result_backend(self) -> ResultBackend:
-        """Where results rest. Raises NoResultBackend where none is configured."""
-        return self.connections.result_backend
-
-    @property
-    def backend(self) -> ResultBackend:
-        """The same as ``result_backend``."""
-        return self.connections.result_backend
-
-    @property
-    def results(self) -> ResultListener:
-        """Who hears of results as they are stored."""
-        return self.connections.results
 
     # --- the current app and task -----------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from umbel.app import context, sending, signals
 from umbel.app.handles import AsyncResult
 from umbel.app.publish_policy import RetryPolicy
 from umbel.app.result_sets import ResultSet
-from umbel.app.sending import Call, SendPlan
+from umbel.app.send_plan import Call, SendPlan, new_id
 from umbel.errors import InvalidOption, TaskSignatureMismatch, UmbelError, UsageError
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
@@ -226,7 +226,7 @@ class _Bulk:
         kind = given.get("result_cls") or AsyncResult
         ignored = bool(message.ignore_result)
         children = _trail(given)
-        new_id, fill, name = sending.new_id, template.fill, plan.name
+        fill, name = template.fill, plan.name
         send, keep = chunk.outgoing.append, chunk.handles.append
 
         def make(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ hold in a child.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 from umbel.app.listening import ResultListener
@@ -142,3 +143,66 @@ class Connections:
                 "'redis://localhost:6379/0' or 'sqlite:///umbel.sqlite3'."
             )
         return open_broker(chosen, self._settings.broker_transport_options)
+
+
+class Connected(ABC):
+    """What an app offers of its connections; the base of ``App`` for that alone."""
+
+    _lock: threading.RLock
+    _connections: Connections | None = None
+    _connected_for: tuple[Settings, Key] | None = None
+
+    @property
+    @abstractmethod
+    def settings(self) -> Settings:
+        """The settings now in force."""
+
+    @property
+    def connections(self) -> Connections:
+        """The connections for the settings now in force; others are closed first."""
+        settings = self.settings
+        connected = self._connected_for
+        if connected is not None and connected[0] is settings:
+            assert self._connections is not None
+            return self._connections
+        with self._lock:
+            connected = self._connected_for
+            key = Connections.key(settings)
+            old = self._connections
+            if old is None or connected is None or connected[1] != key:
+                self._connections = Connections(settings)
+                if old is not None:
+                    old.close()
+            self._connected_for = settings, key
+            assert self._connections is not None
+            return self._connections
+
+    @property
+    def broker(self) -> Broker:
+        """Where messages rest. Raises ImproperlyConfigured for a URL that cannot be one."""
+        return self.connections.broker
+
+    @property
+    def publishing(self) -> Publishing:
+        """How messages are handed to the broker, by any thread."""
+        return self.connections.publishing
+
+    @property
+    def has_result_backend(self) -> bool:
+        """Whether results are kept."""
+        return self.connections.has_result_backend
+
+    @property
+    def result_backend(self) -> ResultBackend:
+        """Where results rest. Raises NoResultBackend where none is configured."""
+        return self.connections.result_backend
+
+    @property
+    def backend(self) -> ResultBackend:
+        """The same as ``result_backend``."""
+        return self.connections.result_backend
+
+    @property
+    def results(self) -> ResultListener:
+        """Who hears of results as they are stored."""
+        return self.connections.results

@@ -15,7 +15,8 @@ import msgspec
 
 from umbel.app import options
 from umbel.app.context import Context
-from umbel.app.sending import Call, told_before
+from umbel.app.send_plan import Call
+from umbel.app.sending import told_before
 from umbel.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, Retry, UsageError
 from umbel.model.message import TaskMessage
 

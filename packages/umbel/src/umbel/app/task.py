@@ -20,6 +20,7 @@ from umbel.app.current import get_current_app
 from umbel.app.eager_results import EagerResult
 from umbel.app.handles import AsyncResult
 from umbel.app.pydantic_arguments import dumped, with_models
+from umbel.app.send_plan import SendPlan
 from umbel.app.storing import make_record
 from umbel.app.task_attributes import TaskAttributes
 from umbel.errors import Retry
@@ -388,13 +389,13 @@ class Task(TaskAttributes, Generic[P, R]):
         self.own_backend = backend
 
     @property
-    def plan(self) -> sending.SendPlan:
+    def plan(self) -> SendPlan:
         """What all its messages have in common; made anew when a setting or attribute changed."""
-        plan: sending.SendPlan | None = self.__dict__.get("_plan")
+        plan: SendPlan | None = self.__dict__.get("_plan")
         app = self.app
         if plan is None or plan.settings is not app.settings or plan.app is not app:
             app.finalize(auto=True)
-            plan = self.__dict__["_plan"] = sending.SendPlan(app, self.name, self)
+            plan = self.__dict__["_plan"] = SendPlan(app, self.name, self)
             self.__dict__["argument_check"] = self._argument_check()
         return plan
 

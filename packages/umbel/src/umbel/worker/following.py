@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from umbel.app.handles import AsyncResult
-from umbel.app.sending import SendPlan, new_id, told_before
+from umbel.app.send_plan import SendPlan, new_id
+from umbel.app.sending import told_before
 from umbel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def after_failure(
 
 
 def _wants_error(errback: Task[..., Any], signature: Mapping[str, Any]) -> bool:
-    if errback.bind:
+    if errback.bound:
         return False
     parameters = inspect.signature(errback.run).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
