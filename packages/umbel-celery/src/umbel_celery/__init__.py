@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from umbel.app.celery_app import Celery
-from umbel.app.sending import new_id as uuid
+from umbel.app.send_plan import new_id as uuid
 from umbel.app.shared import current_app, current_task, shared_task
 from umbel.app.task import Task
 from umbel.workflows.signature import Signature, maybe_signature, signature

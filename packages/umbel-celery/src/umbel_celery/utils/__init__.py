@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from umbel.app.sending import new_id as gen_unique_id
-from umbel.app.sending import new_id as uuid
+from umbel.app.send_plan import new_id as gen_unique_id
+from umbel.app.send_plan import new_id as uuid
 
 from . import log
 
