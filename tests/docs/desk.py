@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT, Block, Command, commands
 from tests.e2e.processes import Program
 
 SOURCES = (ROOT / "packages" / "umbel" / "src", ROOT / "packages" / "umbel-celery" / "src")
-PATIENCE = 40.0
+PATIENCE = 20.0
 """Seconds a command may take; none of them needs more than two on an idle machine."""
 _STAYS = re.compile(r"^(?:\w+=\S+ )*(?:(?:umbel|celery) (?:.* )?(?:worker|dev)\b|python run\.py)")
 _IS_UP = r"Connected to|\[tasks\]\n(?:  .*\n)*\n"
