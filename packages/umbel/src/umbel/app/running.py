@@ -203,6 +203,7 @@ def _retried(error: Retry) -> Outcome:
         traceback=traceback_text(error),
         again_at=outgoing.due_at if outgoing is not None else None,
         message=outgoing,
+        why=str(error),
     )
 
 

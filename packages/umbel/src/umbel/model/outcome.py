@@ -52,6 +52,8 @@ class Retried(msgspec.Struct, frozen=True):
     again_at: datetime | None
     message: Any
     """An ``Outgoing``: the retry, encoded, to be sent with the settlement."""
+    why: str = ""
+    """When it runs again and what it failed with, for a log line."""
 
 
 class Ignored(msgspec.Struct, frozen=True):

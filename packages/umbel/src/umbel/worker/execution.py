@@ -133,7 +133,7 @@ class Execution:
                 return self._failure(prepared, outcome, seconds)
             case Retried():
                 records = self._recorder.retried(task, message, request, outcome)
-                _log(task, message, logging.INFO, "retry: %s", outcome.error)
+                _log(task, message, logging.INFO, "retry: %s", outcome.why)
                 sent = () if outcome.message is None else (outcome.message,)
                 return self._say(prepared, "RETRY", Ack(), records, sent, seconds)
             case Ignored():

@@ -42,7 +42,7 @@ def run_template(sock: socket.socket, load: Callable[[], Loaded]) -> None:
     try:
         loaded = load()
     except UmbelError as error:
-        _send(sock, Unplanned(str(error), 1))
+        _send(sock, Unplanned(str(error), getattr(error, "exit_code", 1)))
         return
     except SystemExit as error:
         _send(sock, Unplanned(f"the app called exit({error.code!r}) while it was imported", 1))

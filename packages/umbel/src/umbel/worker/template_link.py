@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from umbel.errors import UmbelError
+from umbel.errors import ImproperlyConfigured, UmbelError
 from umbel.worker.frames import FrameReader, pack, read_some
 from umbel.worker.plan import Fork, Planned, Quit, TemplateWord, Unplanned, WorkerPlan
 
@@ -18,7 +18,7 @@ class TemplateGone(UmbelError):
     """The template process ended; no executor can be started any more."""
 
 
-class TemplateFailed(UmbelError):
+class TemplateFailed(ImproperlyConfigured):
     """The app could not be imported or configured. The text is for the person who started it."""
 
     def __init__(self, text: str, exit_code: int) -> None:

@@ -32,7 +32,7 @@ from umbel.worker.pools.process import ProcessPool
 from umbel.worker.pools.solo import SoloPool
 from umbel.worker.supervisor import Supervisor
 from umbel.worker.template import run_template
-from umbel.worker.template_link import TemplateFailed, TemplateGone, TemplateLink
+from umbel.worker.template_link import TemplateGone, TemplateLink
 
 logger = logging.getLogger("umbel.worker")
 
@@ -63,10 +63,7 @@ def _run_forking(options: WorkerOptions) -> int:
         raise ImproperlyConfigured("this platform cannot fork processes: use -P solo")
     clock = SystemClock()
     link = _fork_template(options)
-    try:
-        plan = link.plan()
-    except TemplateFailed as error:
-        raise ImproperlyConfigured(str(error)) from None
+    plan = link.plan()
     if plan.pool == "solo":
         link.quit()
         return _run_solo(options)

@@ -273,8 +273,10 @@ class Connection:
                 database.close()
 
     def __del__(self) -> None:
-        # For who forgets to close: without this, Python 3.13 warns of an unclosed database.
-        self.close()
+        # For who forgets to close: without this, Python 3.13 warns of an unclosed database. At the
+        # end of the interpreter the modules may be gone already, so it leans on none of them.
+        if self._database is not None:
+            self._database.close()
 
     def abandon(self) -> None:
         """Forget the connection without closing it: it belongs to the parent process."""

@@ -50,11 +50,11 @@ def add(database: Database, rows: Sequence[Row], now: float) -> None:
     if not rows:
         return
     place = _places(database, len(rows))
-    messages: list[tuple[int, str, int, bytes]] = []
+    messages: list[tuple[int, str, int, int, bytes]] = []
     ready: list[tuple[str, int, int, int]] = []
     resting: list[tuple[str, float, int]] = []
     for row in rows:
-        messages.append((place, row.queue, row.priority, row.raw))
+        messages.append((place, row.queue, row.priority, place, row.raw))
         if row.due is not None and row.due > now:
             resting.append((row.queue, row.due, place))
         else:
@@ -229,7 +229,7 @@ def release(database: Database, owner: int, *, counted: bool) -> bool:
 
 def purge(database: Database, queue: str) -> int:
     """Drop what is ready or rests in a queue; return how many."""
-    database.execute(SQL["purge_messages"], (queue,))
+    database.execute(SQL["purge_messages"], (queue, queue))
     ready = database.execute(SQL["purge_ready"], (queue,)).rowcount
     return ready + database.execute(SQL["purge_resting"], (queue,)).rowcount
 

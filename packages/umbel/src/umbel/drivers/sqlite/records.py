@@ -27,6 +27,7 @@ def store(database: Database, records: Iterable[ResultRecord], now: float) -> No
                 record.final,
                 None if record.expires is None else now + record.expires,
                 record.document,
+                record.task_id,
                 now,
             )
             for record in records

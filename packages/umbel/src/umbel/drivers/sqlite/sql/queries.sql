@@ -9,7 +9,7 @@
 UPDATE umbel_place SET last = last + ? RETURNING last;
 
 -- name: add_message
-INSERT INTO umbel_message (id, queue, priority, place, raw) VALUES (?1, ?2, ?3, ?1, ?4);
+INSERT INTO umbel_message (id, queue, priority, place, raw) VALUES (?, ?, ?, ?, ?);
 
 -- name: add_ready
 INSERT INTO umbel_ready (queue, priority, place, id) VALUES (?, ?, ?, ?);
@@ -136,8 +136,8 @@ SELECT count(*) FROM umbel_claim AS c JOIN umbel_message AS m ON m.id = c.id WHE
 
 -- name: purge_messages
 DELETE FROM umbel_message WHERE id IN (
-    SELECT id FROM umbel_ready WHERE queue = ?1
-    UNION ALL SELECT id FROM umbel_resting WHERE queue = ?1
+    SELECT id FROM umbel_ready WHERE queue = ?
+    UNION ALL SELECT id FROM umbel_resting WHERE queue = ?
 );
 
 -- name: purge_ready
@@ -167,9 +167,9 @@ DELETE FROM umbel_revocation WHERE until <= ?;
 -- name: store_result
 -- REPLACE gives a new serial, so that watchers hear of it. A SUCCESS that has not expired stays.
 INSERT OR REPLACE INTO umbel_result (task_id, state, final, until, document)
-SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (
     SELECT 1 FROM umbel_result
-    WHERE task_id = ?1 AND state = 'SUCCESS' AND (until IS NULL OR until > ?6)
+    WHERE task_id = ? AND state = 'SUCCESS' AND (until IS NULL OR until > ?)
 );
 
 -- name: fetch_results
