@@ -8,6 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-dev
 READY_DEMO := $(VENV)/.ready-demo
+CELERY_VENV ?= .venv-celery
+READY_CELERY := $(CELERY_VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := packages/umbel/src packages/umbel-celery/src
 PYTEST_ARGS ?=
@@ -21,8 +23,9 @@ help: ## Show the targets
 demo: $(READY_DEMO) ## Run tasks on the embedded store: no server needed, ends by itself
 	@$(BIN)/python tools/demo.py
 
-test: check $(READY) ## All checks and all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: check $(READY) $(READY_CELERY) ## All checks and all tests
+	UMBEL_TEST_CELERY_PYTHON="$${UMBEL_TEST_CELERY_PYTHON:-$(CURDIR)/$(CELERY_VENV)/bin/python}" \
+	  $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 quick: $(READY) ## The fast tests only
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/conformance tests/wire $(PYTEST_ARGS)
@@ -58,10 +61,10 @@ build: $(READY) ## Build both distributions into dist/
 clean: ## Remove what running and checking left behind
 	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf packages/*/build packages/*/src/*.egg-info
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
-distclean: clean ## Remove the virtual environment too
-	rm -rf $(VENV)
+distclean: clean ## Remove the virtual environments too
+	rm -rf $(VENV) $(CELERY_VENV)
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -83,3 +86,12 @@ $(READY): constraints.txt requirements-dev.txt packages/umbel/pyproject.toml \
 	$(PIP) install -c constraints.txt -r requirements-dev.txt
 	$(PIP) install -c constraints.txt --no-build-isolation -e 'packages/umbel[all]' -e packages/umbel-celery
 	@touch $@ $(READY_DEMO)
+
+# The real Celery, for tests/interop. Without it they are skipped, and say so; in CI that is a failure.
+$(READY_CELERY): tests/interop/requirements.txt | $(BIN)/python
+	@echo "Setting up $(CELERY_VENV) with the real Celery for the interop tests (once) ..."
+	@rm -rf $(CELERY_VENV)
+	@$(BIN)/python -m venv $(CELERY_VENV) && \
+	  $(CELERY_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r $< && \
+	  touch $@ || { rm -rf $(CELERY_VENV); [ "$$CI" != true ]; } || \
+	  { echo "$(CELERY_VENV) cannot be made, and CI=true says it must be" >&2; exit 1; }

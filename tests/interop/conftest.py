@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.processes import Program
+from tests.interop.mixed_fleet import LIBRARIES, Client, Fleet, Notes, wait_ready
 from tests.redis_server import RedisServer
 
 SIDE = Path(__file__).parent / "celery_side.py"
@@ -74,10 +77,14 @@ class CeleryProcess:
 
 @pytest.fixture(scope="session")
 def celery_python() -> str:
-    python = os.environ.get("UMBEL_TEST_CELERY_PYTHON")
-    if not python:
-        pytest.skip("UMBEL_TEST_CELERY_PYTHON names no Python that has Celery")
-    return python
+    """A Python that has the real Celery; ``make test`` sees to it and names it."""
+    python = os.environ.get("UMBEL_TEST_CELERY_PYTHON", "")
+    if python and Path(python).exists():
+        return python
+    what = f"there is no {python}" if python else "UMBEL_TEST_CELERY_PYTHON names no Python"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no real Celery: {what}, and CI=true says it must be there")
+    pytest.skip(f"no real Celery: {what} (`make test` makes one)")
 
 
 @pytest.fixture
@@ -100,3 +107,67 @@ def server() -> Iterator[RedisServer]:
     server = RedisServer().start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def fleet_server(celery_python: str) -> Iterator[RedisServer]:
+    """One server for all tests of the mixed fleet; those that kill take databases of their own."""
+    server = RedisServer().start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def fleet(fleet_server: RedisServer, celery_python: str) -> Iterator[Fleet]:
+    fleet = Fleet(fleet_server, celery_python)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture(scope="session")
+def workers(fleet: Fleet) -> Iterator[dict[str, Program]]:
+    """One worker of each library, on a queue of its own and on one they share."""
+    with contextlib.ExitStack() as stack:
+        started = {
+            library: stack.enter_context(
+                fleet.worker(library, "-c", "4", queues=f"on-{library},celery")
+            )
+            for library in LIBRARIES
+        }
+        for worker in started.values():
+            wait_ready(worker)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def clients(fleet: Fleet, workers: dict[str, Program]) -> Iterator[dict[str, Client]]:
+    """One client of each library."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for library in LIBRARIES:
+            started[library] = fleet.client(library)
+            stack.callback(started[library].close)
+        yield started
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: f"from-{library}")
+def client(request: pytest.FixtureRequest, clients: dict[str, Client]) -> Client:
+    """The client of either library."""
+    return clients[request.param]
+
+
+@pytest.fixture
+def other(client: Client, clients: dict[str, Client]) -> Client:
+    """The client of the other library."""
+    return clients["celery" if client.library == "umbel" else "umbel"]
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: f"at-{library}")
+def at(request: pytest.FixtureRequest, workers: dict[str, Program]) -> str:
+    """The queue only the worker of this library takes from."""
+    return f"on-{request.param}"
+
+
+@pytest.fixture
+def notes(fleet: Fleet) -> Notes:
+    return fleet.notes

@@ -54,6 +54,8 @@ class Context:
     origin: str | None
     ignore_result: bool
     shadow: str | None
+    argsrepr: str | None
+    kwargsrepr: str | None
     replaced_task_nesting: int
     stamps: Mapping[str, Any] | None
     stamped_headers: Sequence[str] | None
@@ -227,6 +229,8 @@ _DERIVED: Mapping[str, Callable[[Context, TaskMessage], Any]] = {
     "origin": lambda _, message: message.origin,
     "ignore_result": lambda _, message: bool(message.ignore_result),
     "shadow": lambda _, message: message.shadow,
+    "argsrepr": lambda _, message: message.argsrepr,
+    "kwargsrepr": lambda _, message: message.kwargsrepr,
     "replaced_task_nesting": lambda _, message: message.replaced_task_nesting,
     "stamps": lambda _, message: message.stamps or None,
     "stamped_headers": lambda _, message: message.stamped_headers,
