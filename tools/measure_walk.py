@@ -93,10 +93,10 @@ class _Desk:
         from umbel.worker.execution import Execution
         from umbel.worker.intake import Intake
         from umbel.worker.loading import load
-        from umbel.worker.options import WorkerOptions
         from umbel.worker.pools.solo import SoloPool
         from umbel.worker.supervisor import Supervisor
         from umbel.worker.wiring import open_stores, presence_of
+        from umbel.worker.worker_options import WorkerOptions
 
         loaded = load(WorkerOptions(app_object=app, pool="solo", loglevel="ERROR"))
         pool = SoloPool(Execution(loaded.app, node=loaded.plan.node, pid=1))

@@ -12,7 +12,7 @@ from umbel.cli.invocation import Invocation
 from umbel.cli.main import umbel
 from umbel.cli.parameters import settings_words
 from umbel.cli.work_command import worker_options
-from umbel.worker.options import POOLS, WorkerOptions
+from umbel.worker.worker_options import POOLS, WorkerOptions
 
 
 def parse(words: str, *, profile: str = "umbel", app_object: object = None) -> WorkerOptions:

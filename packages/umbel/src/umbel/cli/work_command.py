@@ -14,7 +14,7 @@ import click
 
 from umbel.cli.invocation import Invocation, common_options, invocation
 from umbel.cli.parameters import CommaList, EnvOption, Near, Octal, Slots, settings_words
-from umbel.worker.options import POOLS, WorkerOptions
+from umbel.worker.worker_options import POOLS, WorkerOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 

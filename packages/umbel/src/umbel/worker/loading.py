@@ -22,8 +22,8 @@ from umbel.config.urls import censored
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
-from umbel.worker.options import POOLS, WorkerOptions
 from umbel.worker.plan import TaskTraits, WorkerPlan
+from umbel.worker.worker_options import POOLS, WorkerOptions
 
 if TYPE_CHECKING:
     from umbel.app.app import App

@@ -26,7 +26,6 @@ from umbel.worker.lineage import die_with_parent
 from umbel.worker.loading import Loaded
 from umbel.worker.plan import Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
 
-
 # The plain functions, taken before gevent or eventlet replace them: their versions hand children,
 # signals and the closing of descriptors to an event loop, and there is none in the template.
 _fork = getattr(os, "fork", None)

@@ -25,7 +25,6 @@ from umbel.worker.execution import Execution
 from umbel.worker.identity import become
 from umbel.worker.intake import Intake
 from umbel.worker.loading import load
-from umbel.worker.options import WorkerOptions
 from umbel.worker.pidfile import PidFile
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.pools.process import ProcessPool
@@ -33,6 +32,7 @@ from umbel.worker.pools.solo import SoloPool
 from umbel.worker.supervisor import Supervisor
 from umbel.worker.template import run_template
 from umbel.worker.template_link import TemplateGone, TemplateLink
+from umbel.worker.worker_options import WorkerOptions
 
 logger = logging.getLogger("umbel.worker")
 
