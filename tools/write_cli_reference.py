@@ -64,7 +64,9 @@ def table(parameters: list[click.Option], command: str | None) -> str:
     rows = ["| option | meaning |", "|---|---|"]
     for one in parameters:
         context = click.Context(umbel)
-        value = "" if one.is_flag else f" {VALUES.get(metavar := one.make_metavar(context), metavar)}"
+        value = (
+            "" if one.is_flag else f" {VALUES.get(metavar := one.make_metavar(context), metavar)}"
+        )
         names = ", ".join(f"`{name}{value}`" for name in [*one.opts, *one.secondary_opts])
         own = [one.envvar] if isinstance(one.envvar, str) else list(one.envvar or ())
         given = f" Environment: {', '.join(f'`{name}`' for name in own)}." if not command else ""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-_FENCE = re.compile(r"```(\w*)$")
+_FENCE = re.compile(r"( *)```(\w*)$")
 _CAPTION = re.compile(r"`([\w./-]+\.\w+|Dockerfile)`.*:$")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->$")
 STOP = "<!-- stop the workers -->"
@@ -45,22 +45,22 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
     above = ""
     numbered = iter(enumerate(lines, 1))
     for number, line in numbered:
-        if line == STOP:
+        if line.strip() == STOP:
             yield Block("stop", "", number)
         fence = _FENCE.match(line)
         if fence is None:
-            above = line or above
+            above = line.strip() or above
             continue
         inside: list[str] = []
         for _, each in numbered:
-            if each == "```":
+            if each.strip() == "```":
                 break
-            inside.append(each)
+            inside.append(each.removeprefix(fence[1]))
         else:
             raise AssertionError(f"the block that begins in line {number} has no end")
         caption, reason = _CAPTION.match(above), _NOT_RUN.match(above)
         yield Block(
-            fence[1],
+            fence[2],
             "\n".join(inside) + "\n",
             number + 1,
             caption[1] if caption else None,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.docs.desk import Desk, matches
 from tests.docs.pages import DOCS, Command, blocks, commands
 from tests.e2e.conftest import needed
 from tests.e2e.processes import RedisServer
+from umbel.cli.main import umbel
 
 RUN = ("python", "pycon", "console")
 OTHERS = ("", "ini", "dockerfile", "yaml", "text", "toml")
@@ -56,6 +60,22 @@ def test_blocks_say_what_they_are(page):
         assert block.language in (*RUN, *OTHERS, "stop"), f"line {block.line}: {block.language}"
         if block.not_run is not None:
             assert len(block.not_run) > 10, f"line {block.line}: say why it is not run"
+
+
+def test_commands_in_files_for_service_managers_can_be_started():
+    text = (DOCS / "howto" / "running-a-worker.md").read_text(encoding="utf-8")
+    files = {one.language: one.text for one in blocks(text) if one.language in OTHERS}
+    unit = re.search(r"^ExecStart=\S+/umbel worker (.+)$", files["ini"], re.MULTILINE)
+    image = re.search(r"^CMD (.+)$", files["dockerfile"], re.MULTILINE)
+    assert unit is not None
+    assert image is not None
+    program, command, *words = json.loads(image[1])
+    assert (program, command) == ("umbel", "worker")
+    worker = umbel.get_command(click.Context(umbel), "worker")
+    assert worker is not None
+    for options in (unit[1].split(), words):
+        with worker.make_context("worker", options) as context:
+            assert context.params["concurrency"] > 0
 
 
 def test_commands_are_told_from_what_they_print():
