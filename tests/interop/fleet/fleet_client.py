@@ -1,7 +1,8 @@
 """A client of the fleet: a process that sends calls and reads results when the test says so.
 
 A line on its input is a pickled ``(function, arguments, options)``, a line of its output the
-pickled answer. The functions of this module are what can be asked; they use nothing but Celery's API.
+pickled answer. The functions of this module are what can be asked; they use nothing but Celery's
+API.
 """
 
 from __future__ import annotations
@@ -123,7 +124,10 @@ def meta(task_id: str) -> dict[str, Any]:
     told = {name: getattr(result, name) for name in names}
     info = result.info
     told["info"] = told_of(info) if isinstance(info, BaseException) else info
-    told["children"] = [child.id for child in result.children or ()]
+    # Celery makes handles of them only when the run is over.
+    told["children"] = [
+        child[0][0] if isinstance(child, list) else child.id for child in result.children or ()
+    ]
     done = result.date_done  # aware, but of a class not every Python has
     told["date_done"] = done if done is None else done.timestamp()
     told["flags"] = (result.ready(), result.successful(), result.failed())

@@ -39,6 +39,11 @@ def wait(gate: str) -> None:
     notes.blpop([f"gate:{gate}"], 60)
 
 
+SOON = 0.2
+"""Seconds until a retry. Not 0: Celery sends the retry before it stores RETRY, so another of its
+processes may have stored the end by then, which RETRY then overwrites for good."""
+
+
 class Outer:
     class Inner(Exception):
         """Found by its qualified name only."""
@@ -200,15 +205,15 @@ def retry_in_vain(self: Any) -> None:
     try:
         raise LookupError("never", self.request.retries)
     except LookupError as error:
-        raise self.retry(countdown=0, exc=error) from None
+        raise self.retry(countdown=SOON, exc=error) from None
 
 
 @app.task(bind=True, max_retries=1)
 def retry_without_reason(self: Any) -> None:
-    raise self.retry(countdown=0)
+    raise self.retry(countdown=SOON)
 
 
-@app.task(autoretry_for=(OSError,), retry_backoff=False, default_retry_delay=0, max_retries=1)
+@app.task(autoretry_for=(OSError,), default_retry_delay=SOON, max_retries=1)
 def retry_by_itself() -> None:
     raise OSError("disk", LIBRARY)
 

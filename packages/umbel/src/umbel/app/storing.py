@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umbel.app.context import Context
+from umbel.app.result_trees import ResultBase, as_tuple_or_none
 from umbel.model.outcome import READY_STATES, ResultRecord
 from umbel.wire import result_meta
 from umbel.wire.serializers import SERIALIZERS
@@ -36,7 +37,7 @@ def make_record(
     document = result_meta.encode(
         task_id=task_id,
         status=state,
-        result=result,
+        result=as_tuple_or_none(result) if isinstance(result, ResultBase) else result,
         traceback=traceback,
         children=None if request is None else [child.as_tuple() for child in request.children],
         date_done=datetime.now(UTC) if final else None,
@@ -45,6 +46,7 @@ def make_record(
         extended=_more(request) if request is not None and settings.result_extended else None,
         serializer=SERIALIZERS.get(settings.result_serializer),
         timezone=app.timezone,
+        compression=settings.result_compression,
     )
     expires = settings.result_expires
     if state == "FAILURE" and settings.result_failure_expires is not None:

@@ -74,7 +74,9 @@ class Endings:
 
     def timed_out(self, entry: Entry, now: datetime) -> tuple[Settlement, TimeLimitExceeded]:
         """The hard limit passed and the executor was killed."""
-        error = TimeLimitExceeded(entry.run.hard_limit)
+        limit = entry.run.hard_limit
+        # What the caller wrote: 30 and not 30.0.
+        error = TimeLimitExceeded(int(limit) if limit is not None and limit % 1 == 0 else limit)
         records = self._records(entry.peek, "FAILURE", error, now, entry.run.traits)
         if entry.run.traits.ack_timeout:
             return Settlement(entry.delivery.receipt, Ack(), Effects(records)), error

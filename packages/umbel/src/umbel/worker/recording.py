@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from umbel.app.result_trees import ResultBase, as_tuple_or_none
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import READY_STATES, ResultRecord, Retried
 from umbel.wire import result_meta
@@ -31,6 +32,7 @@ class Recorder:
         self._serializer = SERIALIZERS.get(settings.result_serializer)
         self._expires = settings.result_expires
         self._failure_expires = settings.result_failure_expires
+        self._compression = settings.result_compression
         self._extended = settings.result_extended
         self._timezone = app.timezone
         self._node = node
@@ -47,25 +49,22 @@ class Recorder:
     ) -> Sequence[ResultRecord]:
         if not self._enabled or _ignored(task, message):
             return ()
-        return (
-            self._record(message, "SUCCESS", value, None, _children(request), queue=request.queue),
-        )
+        children = _children(request)
+        if isinstance(value, ResultBase):
+            value = as_tuple_or_none(value)  # as Celery stores a handle
+        return (self._record(message, "SUCCESS", value, None, children, queue=request.queue),)
 
     def retried(
         self, task: Task[..., Any], message: TaskMessage, request: Context, outcome: Retried
     ) -> Sequence[ResultRecord]:
+        """The RETRY record. The message of the next run counts as sent by this one."""
         if not self._enabled or _ignored(task, message):
             return ()
-        return (
-            self._record(
-                message,
-                "RETRY",
-                outcome.error,
-                outcome.traceback,
-                _children(request),
-                queue=request.queue,
-            ),
-        )
+        children = _children(request)
+        if task.trail:
+            children.append(((message.id, None), None))
+        error, text = outcome.error, outcome.traceback
+        return (self._record(message, "RETRY", error, text, children, queue=request.queue),)
 
     def failed(
         self,
@@ -130,6 +129,7 @@ class Recorder:
             extended=self._more(message, queue) if extended and self._extended else None,
             serializer=self._serializer,
             timezone=self._timezone,
+            compression=self._compression,
         )
         return ResultRecord(
             task_id=message.id, state=state, document=document, final=final, expires=expires
