@@ -306,7 +306,7 @@ def test_finalization_happens_once_and_tells(app: App) -> None:
     told: list[Any] = []
     app.on_after_finalize.connect(lambda sender, **_: told.append(sender), weak=False)
     assert not app.finalized
-    assert app.tasks == {}
+    assert all(name.startswith("celery.") for name in app.tasks)
     app.finalize()
     assert (app.finalized, told) == (True, [app])
 

@@ -18,20 +18,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from umbel.app import (
+    builtin_tasks,
     bulk,
     context,
     current,
-    group_results,
     handles,
     launching,
     making,
-    result_sets,
     sending,
 )
 from umbel.app import task as task_room
-from umbel.app.connections import Connected
 from umbel.app.decorating import Decorating
 from umbel.app.discovery import Discovery, Packages, import_task_modules
+from umbel.app.familiar import Familiar
 from umbel.app.options import checked_arguments
 from umbel.app.registry import TaskRegistry
 from umbel.app.routing import Router
@@ -43,7 +42,7 @@ from umbel.config.urls import censored
 from umbel.errors import AlwaysEagerIgnored
 from umbel.model.message import EncodedMessage, TaskMessage
 from umbel.model.queues import Outgoing
-from umbel.ports import Middleware, ResultBackend
+from umbel.ports import Middleware
 from umbel.version import __version__
 from umbel.wire import task_message
 from umbel.wire.serializers import SERIALIZERS
@@ -55,7 +54,7 @@ _MOST_NAMES = 1000
 """Plans kept for names that are sent by ``send_task``."""
 
 
-class App(Decorating, Connected):
+class App(Decorating, Familiar):
     """One configuration, its tasks, and its connections. Exported as ``Umbel``."""
 
     default_profile = "umbel"
@@ -122,6 +121,7 @@ class App(Decorating, Connected):
         self._zone: tuple[Settings, tzinfo] | None = None
         self._make_signals()
         self._make_task_classes(task_cls)
+        self._bind_classes()
         current.enter(self)
         if set_as_current:
             self.set_current()
@@ -262,6 +262,7 @@ class App(Decorating, Connected):
                 )
             self._state = "finalizing"
             try:
+                builtin_tasks.construct(self)
                 for construct in current.shared_constructors(self):
                     construct(self)
                 for task in list(self.registry.values()):
@@ -356,6 +357,10 @@ class App(Decorating, Connected):
         """Do as ``send_many``, yielding handles as chunks are sent."""
         return bulk.send_stream(self, signatures, **options)
 
+    async def asend_many(self, signatures: Iterable[Signature[Any]], **options: Any) -> Any:
+        """Do as ``send_many``, without blocking the event loop."""
+        return await bulk.asend_many(self, signatures, **options)
+
     def signature(self, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return a signature that is sent through this app."""
         return signature(*args, **{"app": self, **kwargs})
@@ -409,37 +414,6 @@ class App(Decorating, Connected):
         return task_message.decode(
             encoded, accept=accept[1], serializers=SERIALIZERS, timezone=self.timezone
         )
-
-    # --- results ----------------------------------------------------------------------------------
-
-    def AsyncResult(  # noqa: N802 - Celery's name
-        self,
-        id: str,  # noqa: A002 - Celery's name
-        backend: ResultBackend | None = None,
-        task_name: str | None = None,
-        *,
-        parent: Any = None,
-        **_: Any,
-    ) -> handles.AsyncResult[Any]:
-        """Return the handle of a run, by its id."""
-        return handles.AsyncResult(id, backend, task_name, self, parent)
-
-    def ResultSet(  # noqa: N802 - Celery's name
-        self, results: Iterable[Any] = (), **_: Any
-    ) -> result_sets.ResultSet[Any]:
-        """Return the handle of several runs together."""
-        return result_sets.ResultSet(results, app=self)
-
-    def GroupResult(  # noqa: N802 - Celery's name
-        self,
-        id: str | None = None,  # noqa: A002 - Celery's name
-        results: Iterable[Any] = (),
-        *,
-        parent: Any = None,
-        **_: Any,
-    ) -> group_results.GroupResult[Any]:
-        """Return the handle of a group."""
-        return group_results.GroupResult(id, results, parent=parent, app=self)
 
     # --- the current app and task -----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import threading
 import traceback
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from umbel.model.message import TaskMessage
 
 logger = logging.getLogger("umbel.task")
+
+_HOUSE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+"""The folder of this package. Frames in it say nothing about the task."""
 
 
 class ErrorInfo:
@@ -380,12 +384,15 @@ def _run_beside(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def traceback_text(error: BaseException) -> str:
-    """Return the traceback as text, beginning with the user's own first frame."""
+    """Return the traceback as text, beginning with the user's own first frame.
+
+    An error that no frame of the user's had a part in is shown whole.
+    """
     frames = error.__traceback__
-    while frames is not None and _is_ours(frames) and frames.tb_next is not None:
+    while frames is not None and _is_ours(frames):
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
 
 
 def _is_ours(frame: TracebackType) -> bool:
-    return frame.tb_frame.f_code.co_filename == __file__
+    return frame.tb_frame.f_code.co_filename.startswith(_HOUSE)

@@ -239,7 +239,8 @@ class SendPlan:
         given = {key: value for key, value in given.items() if value is not None}
         extra = options.check_names(given, self.name, strict=settings.profile == "umbel")
         chosen = {**self._defaults, **given}
-        queue, routed = self.app.router.route(self.name, chosen, args, kwargs, self.task)
+        route = given.get("route_name") or self.name
+        queue, routed = self.app.router.route(route, chosen, args, kwargs, self.task)
         if routed:
             chosen = {**routed, **chosen}
         now = datetime.now(UTC)

@@ -20,9 +20,9 @@ from umbel.app.current import get_current_app
 from umbel.app.eager_results import EagerResult
 from umbel.app.handles import AsyncResult
 from umbel.app.pydantic_arguments import dumped, with_models
+from umbel.app.repeated_calls import RepeatedCalls
 from umbel.app.send_plan import SendPlan
 from umbel.app.storing import make_record
-from umbel.app.task_attributes import TaskAttributes
 from umbel.errors import Retry
 from umbel.workflows.signature import Signature
 
@@ -37,7 +37,7 @@ R = TypeVar("R")
 HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "shadow_name")
 
 
-class Task(TaskAttributes, Generic[P, R]):
+class Task(RepeatedCalls, Generic[P, R]):
     """One task of one app. Its attributes are shared by all its runs; a run's own are ``request``.
 
     Subclass it for hooks and defaults (``base=``), or with a ``run`` method for a class-based task
@@ -148,6 +148,10 @@ class Task(TaskAttributes, Generic[P, R]):
         ``calls`` yields tuples of arguments, or (args, kwargs) pairs; it is consumed in chunks.
         """
         return cast("ResultSet[R]", bulk.send_many_of(self, calls, **given))
+
+    async def asend_many(self, calls: Iterable[Any], **given: Any) -> ResultSet[R]:
+        """Do as ``send_many``, without blocking the event loop."""
+        return cast("ResultSet[R]", await bulk.asend_many_of(self, calls, **given))
 
     def send_stream(self, calls: Iterable[Any], **given: Any) -> Iterator[AsyncResult[R]]:
         """Do as ``send_many``, yielding handles as chunks are sent: memory stays bounded."""

@@ -120,7 +120,6 @@ class Signature(SignatureParts, Generic[R]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,  # noqa: ARG002 - Celery's signature
         **options: Any,
     ) -> RunHandle[R]:
         """Send it with more arguments and options; return the handle of the run.
