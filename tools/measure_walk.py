@@ -2,6 +2,7 @@
 
     python tools/measure_walk.py          the table, for ARCHITECTURE.md
     python tools/measure_walk.py --list   every function in the order it is first entered
+    python tools/measure_walk.py --json   the same for programs
 
 Sends one task over the memory driver, runs it in a ``solo`` worker in this process, and reads its
 result, with every call into the package counted. The architecture test holds the walk to a budget.
@@ -68,9 +69,9 @@ def walk() -> list[Leg]:
     def add(x: int, y: int) -> int:
         return x + y
 
+    desk = _Desk(app)
     # Once unseen, so that what is only done at first use is not counted.
     first = add.delay(1, 2)
-    desk = _Desk(app)
     desk.claim_and_run()
     assert first.get(timeout=5) == 3
     legs = [Leg(name, {}) for name in ("caller", "worker", "reader")]
@@ -125,8 +126,15 @@ class _Desk:
             pass
 
 
+def _told(leg: Leg) -> dict[str, Any]:
+    return {"name": leg.name, "depth": leg.depth, "functions": list(leg.functions)}
+
+
 def main() -> int:
     legs = walk()
+    if "--json" in sys.argv:
+        print(msgspec.json.encode([_told(leg) for leg in legs]).decode())
+        return 0
     print("| leg | functions | files | depth |\n|---|---|---|---|")
     for leg in legs:
         print(f"| {leg.name} | {len(leg.functions)} | {len(leg.files)} | {leg.depth} |")

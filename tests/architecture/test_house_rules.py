@@ -24,6 +24,11 @@ def imported(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "umbel":
+            # ``from umbel import errors`` means the room; ``from umbel import Umbel`` the door.
+            rooms = [a.name for a in node.names if (HOUSE / f"{a.name}.py").exists()]
+            names.update(f"umbel.{name}" for name in rooms)
+            names.update(["umbel"] if len(rooms) < len(node.names) else [])
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import needed
 from tests.e2e.worker_desk import PATIENCE, Desk
 from umbel.errors import (
     NotRegistered,
@@ -44,6 +46,12 @@ def desk(open_desk) -> Desk:
     return open_desk()
 
 
+def needs_library(pool: str) -> None:
+    """Skip where a green pool's library is not installed; importing it here would change forks."""
+    if pool in ("gevent", "eventlet") and importlib.util.find_spec(pool) is None:
+        needed(pool)
+
+
 def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for something another process does and tells nobody."""
     deadline = time.monotonic() + PATIENCE
@@ -54,8 +62,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_pool_runs_every_kind_of_task(desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     with desk.worker("-P", pool, "-c", "2") as worker:
         plain, coroutine = desk.tasks.add.delay(4, 5), desk.tasks.later.delay(0.01)
         failing, retrying = desk.tasks.fail.delay("no"), desk.tasks.retry_twice.delay()
@@ -194,8 +201,7 @@ def test_processes_are_replaced_when_they_use_too_much_memory(desk):
 
 @pytest.mark.parametrize("pool", ["prefork", "asyncio", "gevent", "eventlet"])
 def test_a_soft_time_limit_is_raised_inside_the_task(desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     with desk.worker("-P", pool, "-c", "1"):
         task = desk.tasks.later if pool == "asyncio" else desk.tasks.catch_soft_limit
         result = task.apply_async((60,), soft_time_limit=0.2)
@@ -208,8 +214,7 @@ def test_a_soft_time_limit_is_raised_inside_the_task(desk, pool):
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "gevent", "eventlet"])
 def test_a_hard_time_limit_ends_the_task_for_certain(desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     with desk.worker("-P", pool, "-c", "1") as worker:
         result = desk.tasks.wait_for.apply_async(("never",), time_limit=0.3)
         with pytest.raises(TimeLimitExceeded):

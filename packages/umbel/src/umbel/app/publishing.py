@@ -1,5 +1,4 @@
-"""Handing messages to the broker: from any thread, within one deadline, in as few round trips
-as possible.
+"""Handing messages to the broker: from any thread, within one deadline, in few round trips.
 
 Called by ``sending``, ``bulk`` and the eager parts of the app; nobody else opens a publisher. It
 knows nothing of tasks: what it gets is encoded and routed.
