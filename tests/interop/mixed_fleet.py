@@ -80,7 +80,7 @@ class Notes:
     """What tasks tell the test, and the gates it opens for them."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis.Redis.from_url(url)
+        self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE * 2)
 
     def hear(self, name: str) -> Any:
         """Return the next thing noted under this name; fail when there is nothing for long."""

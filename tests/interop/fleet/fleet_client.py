@@ -68,12 +68,14 @@ def send_linked(
 
 
 def send_chain(steps: list[Any]) -> list[str]:
-    """Send a chain of ``(task, args, queue)``; return the ids, the last first."""
-    from celery import chain
+    """Send a chain of ``(task, args, queue, options)``; return the ids, the last first."""
+    from celery import chain, signature
 
-    result = chain(
-        *(getattr(fleet_tasks, name).s(*args).set(queue=queue) for name, args, queue in steps)
-    ).apply_async()
+    signatures = []
+    for name, args, queue, *options in steps:
+        step = signature(name if "." in name else f"fleet_tasks.{name}", args, app=app)
+        signatures.append(step.set(queue=queue, **dict(*options)))
+    result = chain(*signatures, app=app).apply_async()
     ids = []
     while result is not None:
         ids.append(result.id)

@@ -26,7 +26,7 @@ ANY = ["json", "pickle", "yaml", "msgpack"]
 app = Celery("fleet", broker=os.environ["FLEET_BROKER"], backend=os.environ["FLEET_RESULTS"])
 app.conf.update(accept_content=ANY, result_accept_content=ANY, worker_hijack_root_logger=False)
 app.conf.update(json.loads(os.environ.get("FLEET_SETTINGS", "{}")))
-notes = redis.Redis.from_url(os.environ["FLEET_NOTES"])
+notes = redis.Redis.from_url(os.environ["FLEET_NOTES"], socket_timeout=120)
 
 
 def note(name: str, value: Any = "") -> None:
@@ -276,7 +276,7 @@ def errback_by_id(task_id: str, name: str) -> None:
 
 
 @app.task
-def errback_with_error(request: Any, error: Any, trace: Any, name: str = "errback") -> None:
+def errback_with_error(request: Any, error: Any, trace: Any, name: str) -> None:
     """New style: called by the worker, with what happened."""
     note(f"{name}:{request.id}", [LIBRARY, type(error).__name__, [str(arg) for arg in error.args]])
 

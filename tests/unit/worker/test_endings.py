@@ -10,6 +10,9 @@ import pytest
 from tests.unit.worker.values import NOW, delivery, peek, plan, traits
 from umbel.errors import NotRegistered, TaskRevokedError, WorkerLostError
 from umbel.model.delivery import Ack, Quarantine, Requeue
+from umbel.model.message import TaskMessage
+from umbel.wire import envelope, task_v2
+from umbel.wire.serializers import SERIALIZERS
 from umbel.worker.admission import Drop, Rest, Run, SetAside
 from umbel.worker.endings import LOST_DELAYS, Endings
 from umbel.worker.ledger import Entry
@@ -102,3 +105,59 @@ def test_celery_semantics_fail_a_task_whose_executor_died():
     assert ending.verdict == Ack()
     assert isinstance(error, WorkerLostError)
     assert "exited with code 3" in stored(ending)[0]["result"]["exc_message"][0]
+
+
+def chained(chain, serializer="json"):
+    message = TaskMessage(id="id-1", task="tasks.add", args=(1, 2), chain=chain)
+    encoded = task_v2.encode(message, serializer=SERIALIZERS.get(serializer))
+    return envelope.dump_compact(encoded)
+
+
+def step(task_id):
+    return {"task": "tasks.next", "args": [], "kwargs": {}, "options": {"task_id": task_id}}
+
+
+CHAIN = [step("id-3"), step("id-2")]
+
+
+def told(settlement):
+    return {record.task_id: record.state for record in settlement.effects.records}
+
+
+def test_who_waits_for_the_end_of_a_chain_hears_that_a_step_will_never_end():
+    endings, raw = Endings(plan()), chained(CHAIN)
+    failed = dict.fromkeys(("id-1", "id-2", "id-3"), "FAILURE")
+    lost = Entry(1, delivery(raw=raw), peek(), Run(traits(requeue_lost=False), None, 2.0), False)
+    assert told(endings.lost(lost, -9, NOW)[0]) == failed
+    assert told(endings.timed_out(lost, NOW)[0]) == failed
+    aside = SetAside(NotRegistered("tasks.new"), "nobody knows it")
+    assert told(endings.decided(delivery(raw=raw), peek(), aside, NOW)) == failed
+    drop = Drop("REVOKED", TaskRevokedError("expired"), "expired")
+    assert told(endings.decided(delivery(raw=raw), peek(), drop, NOW)) == dict.fromkeys(
+        failed, "REVOKED"
+    )
+    assert told(endings.terminated(lost, NOW)) == dict.fromkeys(failed, "REVOKED")
+
+
+def test_the_steps_of_a_chain_are_left_alone_while_the_task_may_run_again():
+    endings, raw = Endings(plan()), chained(CHAIN)
+    again = Run(traits(ack_timeout=False), None, 2.0)
+    entry = Entry(1, delivery(raw=raw), peek(), again, False)
+    assert told(endings.lost(entry, -9, NOW)[0]) == {}
+    assert told(endings.timed_out(entry, NOW)[0]) == {"id-1": "FAILURE"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"not an envelope",
+        chained(CHAIN, serializer="pickle"),
+        chained(["no step", {"task": "tasks.next"}, {"options": None}, step(None)]),
+    ],
+    ids=["undecodable", "pickled", "of no shape"],
+)
+def test_a_body_that_is_no_chain_to_be_read_ends_its_own_task_only(raw):
+    drop = Drop("REVOKED", TaskRevokedError("expired"), "expired")
+    assert told(Endings(plan()).decided(delivery(raw=raw), peek(), drop, NOW)) == {
+        "id-1": "REVOKED"
+    }
