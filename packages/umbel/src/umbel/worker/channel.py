@@ -10,7 +10,8 @@ import threading
 from collections.abc import Sequence
 
 from umbel.model.assignment import Order, Word
-from umbel.worker.frames import FrameReader, pack, read_some
+from umbel.worker.frames import FrameReader, pack, pack_word, read_some
+from umbel.worker.spool import Spool
 
 
 class SupervisorGone(Exception):
@@ -20,19 +21,40 @@ class SupervisorGone(Exception):
 class Channel:
     """Frames to and from the supervisor over one blocking socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, spool: Spool) -> None:
         self.sock = sock
+        self._spool = spool
         self._reader: FrameReader[Order] = FrameReader(Order)
         self._sending = threading.Lock()
 
     def send(self, *words: Word) -> None:
-        """Say these now; they are never kept back, so a long task behind them delays nothing.
+        """Say these now, and before them what was kept. Raises SupervisorGone."""
+        self.flush()
+        self._send(pack(words))
 
-        Raises SupervisorGone.
+    def keep(self, word: Word) -> None:
+        """Say this with the next ``flush`` or ``send``; it is safe from now on. One thread only.
+
+        The supervisor finds it by itself should this process die or be busy. Raises SupervisorGone.
         """
+        if not self._spool.put(pack_word(word)):
+            self.send(word)
+
+    def flush(self) -> None:
+        """Say what was kept. Raises SupervisorGone."""
+        if self._spool.count:
+            self._send(self._spool.frame())
+            self._spool.clear()
+
+    @property
+    def keeps(self) -> bool:
+        """True while something is kept."""
+        return self._spool.count > 0
+
+    def _send(self, frame: bytes) -> None:
         try:
             with self._sending:
-                self.sock.sendall(pack(words))
+                self.sock.sendall(frame)
         except OSError as error:
             raise SupervisorGone from error
 

@@ -7,6 +7,7 @@ opens when they are first needed.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import socket
@@ -23,11 +24,15 @@ from umbel.worker.slots.aio import CoroutineSlots
 from umbel.worker.slots.green import GreenSlots
 from umbel.worker.slots.single import SingleSlot
 from umbel.worker.slots.threaded import ThreadSlots
+from umbel.worker.spool import Spool
 
 
 def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     """Serve assignments until told to stop; return the exit code."""
     die_with_parent()
+    # What the app imported stays for good: looking through it again at each full collection costs
+    # 0.7 us a task, and would copy every page shared with the template.
+    gc.freeze()
     random.seed()
     plan, app = loaded.plan, loaded.app
     logs.rename_process(loaded.log_plan, f"{_KINDS.get(plan.pool, 'Executor')}-{index}", index)
@@ -36,7 +41,7 @@ def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     if plan.pool != "prefork":
         # Other slots go on while one waits for a result; a lone slot would wait for itself.
         joining.let_tasks_join()
-    channel = Channel(socket.socket(fileno=descriptor))
+    channel = _open_channel(descriptor)
     execution = Execution(app, node=plan.node, pid=os.getpid())
     if signals.worker_process_init.receivers:
         signals.worker_process_init.send(sender=None)
@@ -48,6 +53,17 @@ def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     if signals.worker_process_shutdown.receivers:
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
     return 0
+
+
+def _open_channel(descriptor: int) -> Channel:
+    sock = socket.socket(fileno=descriptor)
+    # The first byte on the line carries the memory of our spool (``pools.seats``).
+    _, shared, _, _ = socket.recv_fds(sock, 1, 1)
+    if not shared:
+        raise SystemExit(0)  # the supervisor is gone already
+    spool = Spool(shared[0])
+    os.close(shared[0])
+    return Channel(sock, spool)
 
 
 _KINDS = {

@@ -28,6 +28,11 @@ def pack(words: Sequence[Any]) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+def pack_word(word: Any) -> bytes:
+    """Return one word as it stands inside a frame."""
+    return _encoder.encode(word)
+
+
 class FrameReader(Generic[T]):
     """Cuts a stream of bytes into words of one type. Belongs to one thread."""
 

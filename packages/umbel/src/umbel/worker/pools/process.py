@@ -28,6 +28,7 @@ from umbel.model.assignment import (
     Report,
     Returned,
     Stop,
+    Word,
 )
 from umbel.ports import Pool
 from umbel.worker.frames import read_some
@@ -68,6 +69,8 @@ class ProcessPool(Pool):
         self._seats: dict[int, Seat] = {}
         self._next_seat = 0
         self._where: dict[int, Seat] = {}
+        self._offered: list[tuple[Seat, int]] = []
+        """Seats with room, and how many assignments each may hold: what ``room`` told last."""
         self._selector = selectors.DefaultSelector()
         self._bell_in, self._bell_out = socket.socketpair()
         self._bell_in.setblocking(False)
@@ -89,7 +92,9 @@ class ProcessPool(Pool):
         return sum(depth for _, depth in self._depths())
 
     def room(self) -> int:
-        return sum(max(0, depth - len(seat.held)) for seat, depth in self._depths())
+        # Kept for the submit that follows: a moment later a seat may count as stuck.
+        self._offered = [(seat, depth) for seat, depth in self._depths() if depth > len(seat.held)]
+        return sum(depth - len(seat.held) for seat, depth in self._offered)
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
         now = self._clock.monotonic()
@@ -108,7 +113,7 @@ class ProcessPool(Pool):
 
     def poll(self, timeout: float) -> Sequence[PoolEvent]:
         if not self._events:
-            for key, mask in self._selector.select(timeout):
+            for key, mask in self._selector.select(self._patience(timeout)):
                 if isinstance(key.data, Seat):
                     self._serve(key.data, mask)
                 elif key.data is None:
@@ -160,6 +165,14 @@ class ProcessPool(Pool):
         self._bell_in.close()
         self._bell_out.close()
 
+    def _patience(self, timeout: float) -> float:
+        """At most until a busy executor must be looked at: nobody wakes us for that."""
+        moments = [seat.looked_at(RECALL_AFTER) for seat in self._seats.values() if seat.takes]
+        looks = [moment for moment in moments if moment is not None]
+        if not looks:
+            return timeout
+        return min(timeout, max(0.0, min(looks) - self._clock.monotonic()) + 0.001)
+
     # --- seats ------------------------------------------------------------------------------------
 
     def pids(self) -> list[int]:
@@ -198,8 +211,7 @@ class ProcessPool(Pool):
         self, assignments: Sequence[Assignment]
     ) -> Iterator[tuple[Seat, Sequence[Assignment]]]:
         """Share a batch out so that every seat holds about as much, in the order claimed."""
-        rooms = [(seat, depth) for seat, depth in self._depths() if depth > len(seat.held)]
-        rooms.sort(key=lambda each: len(each[0].held))
+        rooms = sorted(self._offered, key=lambda each: len(each[0].held))
         if len(assignments) == 1 or len(rooms) == 1:
             yield rooms[0][0], assignments
             return
@@ -252,13 +264,14 @@ class ProcessPool(Pool):
             if not data:
                 self._died(seat)
                 return
-            self._hear(seat, data)
+            self._hear(seat, seat.reader.feed(data))
 
-    def _hear(self, seat: Seat, data: bytes) -> None:
+    def _hear(self, seat: Seat, words: Sequence[Word]) -> None:
         now = self._clock.monotonic()
-        for word in seat.reader.feed(data):
+        for word in words:
             if isinstance(word, Report):
-                seat.finished(word, now)
+                if not seat.finished(word, now):
+                    continue
                 self._where.pop(word.id, None)
                 self._pace.note(word.seconds)
                 self._events.append(word)
@@ -318,10 +331,14 @@ class ProcessPool(Pool):
     def _died(self, seat: Seat) -> None:
         if seat.state is SeatState.DEAD:
             return
+        # Its last words: in the socket where it was a write that failed, and what it had kept.
+        while data := read_some(seat.sock):
+            self._hear(seat, seat.reader.feed(data))
+        self._hear(seat, seat.hear_kept())
         seat.state = SeatState.DEAD
         seat.died_at = self._clock.monotonic()
         self._selector.unregister(seat.sock)
-        seat.sock.close()
+        seat.close()
 
     def _look_after(self) -> None:
         now = self._clock.monotonic()
@@ -335,8 +352,10 @@ class ProcessPool(Pool):
                 and not seat.recalled
                 and seat.stuck(now, RECALL_AFTER)
             ):
-                seat.recalled = True
-                self._order(seat, Recall())
+                self._hear(seat, seat.hear_kept())
+                if len(seat.held) > seat.slots:
+                    seat.recalled = True
+                    self._order(seat, Recall())
 
     def _bury(self, seat: Seat) -> None:
         """Say what is lost and fill the seat again.

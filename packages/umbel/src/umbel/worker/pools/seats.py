@@ -5,6 +5,7 @@ Used by ``pools.process`` only. A seat never touches the store.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -13,6 +14,7 @@ import msgspec
 
 from umbel.model.assignment import Assignment, Order, Report, Word
 from umbel.worker.frames import FrameReader, FrameWriter
+from umbel.worker.spool import Spool, open_spool
 
 
 class SeatState(Enum):
@@ -30,6 +32,7 @@ class Seat:
     def __init__(self, number: int, sock: socket.socket, slots: int) -> None:
         self.number = number
         self.sock = sock
+        self._spool = self._share_spool()
         self.slots = slots
         self.pid: int | None = None
         self.state = SeatState.STARTING
@@ -43,6 +46,25 @@ class Seat:
         """It was asked to return what it has not begun, and has finished nothing since."""
         self.status: int | None = None
         self.died_at: float = 0.0
+
+    def _share_spool(self) -> Spool:
+        """Send the memory for kept reports ahead of everything else on the line."""
+        descriptor = open_spool()
+        try:
+            socket.send_fds(self.sock, [b"S"], [descriptor])
+            return Spool(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def hear_kept(self) -> Sequence[Word]:
+        """Return the reports that the executor has not sent yet; it may send them all the same."""
+        frame = self._spool.frame()
+        return FrameReader[Word](Word).feed(frame) if frame else ()
+
+    def close(self) -> None:
+        """Close the line and let go of the shared memory."""
+        self.sock.close()
+        self._spool.close()
 
     @property
     def takes(self) -> bool:
@@ -60,11 +82,13 @@ class Seat:
         """Send orders. Raises OSError when the executor is gone."""
         self.writer.send(orders)
 
-    def finished(self, report: Report, now: float) -> None:
-        """Note that one assignment ended."""
-        self.held.pop(report.id, None)
+    def finished(self, report: Report, now: float) -> bool:
+        """Note that one assignment ended. False when that was known: it was read ahead."""
+        if self.held.pop(report.id, None) is None:
+            return False
         self.moved = now
         self.recalled = False
+        return True
 
     def begun_with_limit(self) -> int | None:
         """The assignment that runs now, where there is one slot and it has a time limit."""
@@ -77,6 +101,12 @@ class Seat:
     def stuck(self, now: float, patience: float) -> bool:
         """True when every slot has been busy with the same tasks for longer than ``patience``."""
         return len(self.held) >= self.slots and now - self.moved > patience
+
+    def looked_at(self, patience: float) -> float | None:
+        """When to look whether it is stuck with work behind, in monotonic seconds."""
+        if self.recalled or len(self.held) <= self.slots:
+            return None
+        return self.moved + patience
 
     def depth(self, depth: int, now: float, patience: float) -> int:
         """How many assignments it may hold: no look-ahead behind a task that takes long."""

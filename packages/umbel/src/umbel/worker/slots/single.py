@@ -4,19 +4,33 @@ The supervisor sends a few assignments ahead where tasks are short. While a task
 the socket; when the supervisor wants something back or stopped, it sends the order and a SIGUSR1,
 whose handler looks at the socket between two bytecodes of the task. So no thread, no lock and no
 work is spent on the usual case.
+
+While short tasks wait, reports are kept for a moment and sent together (``worker.spool``). Nobody
+waits longer for one because of a long task behind it: reports go out before a task that is not
+known to be short; and where a task known to be short takes long this time, the supervisor, which
+looks at an executor that has not moved for ``RECALL_AFTER``, reads them from the shared memory.
 """
 
 from __future__ import annotations
 
 import signal
+import time
 from collections import deque
 from types import FrameType
 
 from umbel.errors import SoftTimeLimitExceeded
-from umbel.model.assignment import Assignment, Cancel, Leaving, Order, Recall, Returned
+from umbel.model.assignment import Assignment, Cancel, Leaving, Order, Recall, Report, Returned
 from umbel.worker.channel import Channel
 from umbel.worker.execution import Execution
 from umbel.worker.retirement import Retirement
+
+HOLD = 0.001
+"""Seconds a report is kept while more tasks wait."""
+SHORT = 0.001
+"""Seconds that a short task takes at most; what is kept does not wait for any other."""
+CLOSE_LIMIT = 2.0
+"""A task with a time limit below this is neither run behind kept reports nor reported late: the
+supervisor counts from the report before it, which may reach it ``RECALL_AFTER`` late."""
 
 
 class SingleSlot:
@@ -30,6 +44,9 @@ class SingleSlot:
         self._running: Assignment | None = None
         self._in_task = False
         self._stopping = False
+        self._kept_since = 0.0
+        self._short: set[str] = set()
+        """Names of the tasks whose last run here was short."""
 
     def serve(self) -> None:
         """Work until told to stop or time to retire. Raises SupervisorGone."""
@@ -53,8 +70,11 @@ class SingleSlot:
         self._running = assignment
         try:
             prepared = self._execution.prepare(assignment)
+            name = "" if prepared.message is None else prepared.message.task
             if prepared.began is not None:
                 self._channel.send(prepared.began)
+            elif name not in self._short or _limited_closely(assignment):
+                self._channel.flush()
             self._in_task = True
             try:
                 report = self._execution.run(prepared)
@@ -62,7 +82,23 @@ class SingleSlot:
                 self._in_task = False
         finally:
             self._running = None
-        self._channel.send(report)
+        if report.seconds < SHORT:
+            self._short.add(name)
+        else:
+            self._short.discard(name)
+        self._tell(report, keep=bool(self._backlog) and not _limited_closely(assignment))
+
+    def _tell(self, report: Report, *, keep: bool) -> None:
+        channel = self._channel
+        if not keep:
+            channel.send(report)
+            return
+        now = time.monotonic()
+        if not channel.keeps:
+            self._kept_since = now
+        channel.keep(report)
+        if now - self._kept_since > HOLD:
+            channel.flush()
 
     def _retire(self, why: str) -> None:
         self._channel.send(Leaving(why))
@@ -78,11 +114,13 @@ class SingleSlot:
             case Assignment():
                 self._backlog.append(order)
             case Recall():
+                self._channel.flush()
                 self._give_back()
             case Cancel():
                 self._cancel(order)
             case _:
                 self._stopping = True
+                self._channel.flush()
                 self._give_back()
 
     def _give_back(self) -> None:
@@ -102,3 +140,8 @@ class SingleSlot:
         # The order may come late: only the task that it names is interrupted.
         if self._in_task and self._running is not None and self._running.id == order.id:
             raise SoftTimeLimitExceeded(order.reason)
+
+
+def _limited_closely(assignment: Assignment) -> bool:
+    soft, hard = assignment.soft_limit, assignment.hard_limit
+    return (soft is not None and soft < CLOSE_LIMIT) or (hard is not None and hard < CLOSE_LIMIT)
