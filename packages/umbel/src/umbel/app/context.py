@@ -70,6 +70,7 @@ class Context:
     loglevel: int | None = None
     logfile: str | None = None
     queue: str = ""
+    _redelivered: bool = False
 
     message: TaskMessage | None = None
     """The message this run came from; None for a plain call."""
@@ -89,11 +90,13 @@ class Context:
         is_eager: bool = False,
         called_directly: bool = False,
         queue: str = "",
+        redelivered: bool = False,
     ) -> Context:
         """Return the request of one run of this message.
 
         ``delivery_info`` has Celery's keys (``exchange``, ``routing_key``, ``priority``,
-        ``redelivered``); where it is not given it is made from ``queue`` when asked for.
+        ``redelivered``); where it is not given it is made from ``queue`` and ``redelivered`` when
+        asked for.
         """
         request = cls.__new__(cls)
         fields = request.__dict__
@@ -103,8 +106,11 @@ class Context:
         fields["kwargs"] = message.kwargs
         fields["hostname"] = hostname
         fields["queue"] = queue
-        fields["is_eager"] = is_eager
         fields["called_directly"] = called_directly
+        if is_eager:
+            fields["is_eager"] = True
+        if redelivered:
+            fields["_redelivered"] = True
         if delivery_info is not None:
             fields["delivery_info"] = delivery_info
         return request
@@ -190,7 +196,7 @@ def _delivery_info(request: Context, message: TaskMessage) -> dict[str, Any]:
         "exchange": "",
         "routing_key": request.queue,
         "priority": message.priority or 0,
-        "redelivered": False,
+        "redelivered": request._redelivered,
     }
 
 

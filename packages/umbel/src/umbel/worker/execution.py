@@ -30,7 +30,9 @@ from umbel.model.outcome import (
     Succeeded,
 )
 from umbel.wire import envelope
+from umbel.wire.plain_task import read_plain
 from umbel.wire.reprs import safe_repr
+from umbel.wire.serializers import JSON, SERIALIZERS
 from umbel.worker.following import after_failure, after_success
 from umbel.worker.recording import Recorder
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("umbel.worker.task")
 
 NEVER_RAN = 0.0
+_ACK = Ack()
 
 
 class Prepared(msgspec.Struct):
@@ -63,30 +66,33 @@ class Execution:
         self._node = node
         self._tasks = app.tasks
         self._recorder = Recorder(app, node=node, pid=pid)
+        accepted = SERIALIZERS.content_types(app.settings.accept_content)
+        # Only where nobody has put a serializer of their own in the place of ours.
+        self._reads_json = JSON.content_type in accepted and SERIALIZERS.get("json") is JSON
 
     def prepare(self, assignment: Assignment) -> Prepared:
         """Open the envelope and find the task. Never raises for what a message contains."""
         try:
-            encoded = envelope.load(assignment.raw)
-            message = self._app.decode(encoded)
+            message = self._message(assignment.raw)
             task = self._tasks[message.task]
         except (WireError, NotRegistered, KeyError) as error:
             return Prepared(assignment, report=self._undecodable(assignment, error))
-        properties = encoded.properties
         request = Context.from_message(
             message,
             hostname=self._node,
             queue=assignment.queue,
-            delivery_info={
-                "exchange": properties.get("exchange", ""),
-                "routing_key": assignment.queue,
-                "priority": message.priority,
-                "redelivered": assignment.redelivered,
-            },
+            redelivered=assignment.redelivered,
         )
         record = self._recorder.started(task, message)
         began = None if record is None else Began(assignment.id, record)
         return Prepared(assignment, task, message, request, began)
+
+    def _message(self, raw: bytes) -> TaskMessage:
+        if self._reads_json:
+            message = read_plain(raw)
+            if message is not None:
+                return message
+        return self._app.decode(envelope.load(raw))
 
     def run(self, prepared: Prepared) -> Report:
         """Run on this thread and report."""
@@ -128,7 +134,7 @@ class Execution:
                 outgoing = after_success(self._app, task, request, value)
                 records = self._recorder.succeeded(task, message, request, value)
                 _log_success(task, message, value, seconds)
-                return self._say(prepared, "SUCCESS", Ack(), records, outgoing, seconds)
+                return self._say(prepared, "SUCCESS", _ACK, records, outgoing, seconds)
             case Failed():
                 return self._failure(prepared, outcome, seconds)
             case Retried():
@@ -178,10 +184,12 @@ class Execution:
         outgoing: Sequence[Outgoing],
         seconds: float,
     ) -> Report:
-        follow_ups = tuple(
-            FollowUp(envelope.dump_compact(each.message), each.queue, each.due_at)
-            for each in outgoing
-        )
+        follow_ups: tuple[FollowUp, ...] = ()
+        if outgoing:
+            follow_ups = tuple(
+                FollowUp(envelope.dump_compact(each.message), each.queue, each.due_at)
+                for each in outgoing
+            )
         return Report(prepared.assignment.id, state, verdict, tuple(records), follow_ups, seconds)
 
     def _undecodable(self, assignment: Assignment, error: Exception) -> Report:

@@ -156,4 +156,6 @@ def _ignored(task: Task[..., Any], message: TaskMessage) -> bool:
 
 
 def _children(request: Context) -> list[Any]:
-    return [child.as_tuple() for child in request.children]
+    # Where nobody asked for the list there are none, and asking would make it.
+    children = vars(request).get("children")
+    return [child.as_tuple() for child in children] if children else []
