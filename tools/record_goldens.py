@@ -6,9 +6,10 @@ Run it with a Python that has Celery 5.7 with its redis, yaml and msgpack extras
     python tools/record_goldens.py tests/wire/goldens
 
 It starts a private Redis, sends every kind of message, lets a real worker produce every kind of
-result document, and writes one JSON file for each: the bytes as they were in Redis (``raw`` as text
-where they are ASCII, else ``base64``), the key they were under, and the versions. Only tracebacks are shortened to their ends. Ids and times are
-fixed wherever Celery lets the caller choose them, so that the tests can compare field by field.
+result document, and writes one JSON file for each: the bytes as they were in Redis (``raw`` as
+text where they are ASCII, else ``base64``), the key they were under, and the versions. Only
+tracebacks are shortened to their ends. Ids and times are fixed wherever Celery lets the caller
+choose them, so that the tests can compare field by field.
 
 The tests name the values that were sent; ``goldens_app`` and ``tests/wire/calls.py`` go together.
 """
