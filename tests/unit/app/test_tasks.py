@@ -55,7 +55,7 @@ def test_a_task_looks_like_its_function(app: App) -> None:
 def test_options_become_attributes(app: App) -> None:
     task = app.task(name="t", max_retries=None, queue="q", own_thing=7)(plain)
     assert task.name == "t"
-    assert task.max_retries == 3  # None is "not given", as everywhere
+    assert task.max_retries is None  # for ever
     assert (task.queue, task.own_thing) == ("q", 7)  # type: ignore[attr-defined]  # any option
     direct = app.task(lambda: None, name="direct")
     assert direct.name == "direct"

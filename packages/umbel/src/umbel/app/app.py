@@ -109,7 +109,8 @@ class App(Decorating, Familiar):
             namespace=namespace,
             silent=config_source_silent,
         )
-        self.registry = tasks() if isinstance(tasks, type) else tasks or TaskRegistry()
+        own = TaskRegistry if tasks is None else tasks
+        self.registry = own() if isinstance(own, type) else own
         """The tasks so far; ``tasks`` is the same after finalization."""
         self._state = "open"
         """Then ``finalizing``, at last ``finalized``."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from umbel.app.routing import symbol
 from umbel.app.task import HOOKS, AsyncTask, Task
-from umbel.app.task_attributes import TaskAttributes
+from umbel.app.task_attributes import FromSettings, TaskAttributes
 from umbel.errors import (
     AlreadyRegistered,
     DuplicateTaskNameWarning,
@@ -69,7 +69,7 @@ def make_task(
     """
     if not callable(function):
         raise TypeError(f"app.task decorates functions, and got {function!r}.")
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if _is_given(name, value)}
     keep = given.get("filter")
     name = given.get("name") or app.gen_task_name(
         getattr(function, "__name__", type(function).__name__), function.__module__
@@ -89,6 +89,14 @@ def make_task(
     task = _new(app, function, name, given)
     register(app, task)
     return keep(task) if keep is not None else task
+
+
+def _is_given(name: str, value: Any) -> bool:
+    """Tell whether an option says anything: None may be a value (``max_retries``) or nothing."""
+    if value is not None:
+        return True
+    nothing = name in _MAKING or name in HOOKS
+    return not nothing and not isinstance(vars(TaskAttributes).get(name), FromSettings)
 
 
 def _new(

@@ -341,8 +341,18 @@ def _told(task: Task[..., Any], handler: Callable[..., Any], *args: Any) -> None
 # --- coroutines from plain code -------------------------------------------------------------------
 
 
+class _Kept:
+    """A loop that is closed when the thread that owns it ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+
+    def __del__(self) -> None:
+        self.loop.close()
+
+
 class _ThreadLoop(threading.local):
-    loop: asyncio.AbstractEventLoop | None = None
+    kept: _Kept | None = None
 
 
 _own = _ThreadLoop()
@@ -357,9 +367,10 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """
     if asyncio._get_running_loop() is not None:  # the public call raises where there is none
         return _run_beside(coroutine)
-    if _own.loop is None or _own.loop.is_closed():
-        _own.loop = asyncio.new_event_loop()
-    return _own.loop.run_until_complete(coroutine)
+    kept = _own.kept
+    if kept is None or kept.loop.is_closed():
+        kept = _own.kept = _Kept()
+    return kept.loop.run_until_complete(coroutine)
 
 
 def _run_beside(coroutine: Coroutine[Any, Any, Any]) -> Any:
