@@ -16,7 +16,11 @@ from celery import Celery  # type: ignore[import-not-found, unused-ignore]  # th
 def make_app(url: str) -> Any:
     app = Celery("peer", broker=url, backend=url)
     app.conf.task_acks_late = True
-    app.conf.broker_transport_options = {"visibility_timeout": 2, "unacked_restore_throttle": 1}
+    app.conf.broker_transport_options = {
+        "visibility_timeout": 2,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
     app.conf.worker_hijack_root_logger = False
 
     @app.task(name="peer.add")  # type: ignore[untyped-decorator, unused-ignore]  # Celery's

@@ -80,7 +80,7 @@ class Notes:
     """What tasks tell the test, and the gates it opens for them."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE * 2)
+        self.redis: Any = redis.Redis.from_url(url, socket_timeout=PATIENCE * 2)
 
     def hear(self, name: str) -> Any:
         """Return the next thing noted under this name; fail when there is nothing for long."""
@@ -106,8 +106,8 @@ class Fleet:
         self.results_url = server.url(first_database + 1)
         notes_url = server.url(first_database + 2)
         self.notes = Notes(notes_url)
-        self.broker = redis.Redis.from_url(self.broker_url)
-        self.results = redis.Redis.from_url(self.results_url)
+        self.broker: Any = redis.Redis.from_url(self.broker_url)
+        self.results: Any = redis.Redis.from_url(self.results_url)
         self._addresses = {
             "FLEET_BROKER": self.broker_url,
             "FLEET_RESULTS": self.results_url,

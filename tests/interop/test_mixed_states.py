@@ -170,8 +170,7 @@ def test_started(client: Client, readers: list[Client], at: str, notes: Notes) -
     task_id = client.ask("send", "tracked", gate, queue=at)
     _, pid = notes.hear(f"began:{gate}")
     for reader in readers:
-        told = reader.ask("meta", task_id)
-        assert told["state"] == "STARTED"
+        told = reader.ask("wait_state", task_id, "STARTED")
         assert told["info"]["pid"] == pid
         assert told["info"]["hostname"].startswith(at.removeprefix("on-"))
         assert told["info"]["hostname"].endswith("@fleet")
@@ -205,8 +204,8 @@ def test_the_hard_time_limit(client: Client, readers: list[Client], at: str) -> 
 
 
 def test_the_soft_time_limit(client: Client, readers: list[Client], at: str) -> None:
-    caught = client.ask("send", "soft", 30, queue=at, soft_time_limit=1)
-    uncaught = client.ask("send", "busy", 30, queue=at, soft_time_limit=1)
+    caught = client.ask("send", "soft", 30, queue=at, soft_time_limit=0.5)
+    uncaught = client.ask("send", "busy", 30, queue=at, soft_time_limit=0.5)
     for reader in readers:
         assert reader.ask("get", caught) == "cleaned up"
         told = reader.ask("outcome", uncaught)

@@ -293,7 +293,7 @@ def count(number: int) -> list[Any]:
 def late(self: Any, gate: str) -> str:
     note(
         f"began:{gate}",
-        [LIBRARY, os.getpid(), bool(self.request.get("redelivered")), self.request.id],
+        [LIBRARY, os.getpid(), self.request.delivery_info["redelivered"], self.request.id],
     )
     wait(gate)
     note(f"ended:{gate}", LIBRARY)

@@ -150,7 +150,8 @@ class Supervisor:
                     delivery.raw,
                     delivery.queue,
                     delivery.count,
-                    delivery.redelivered,
+                    # By us, or by Celery before: it marks the envelope.
+                    delivery.redelivered or entry.peek.redelivered,
                     run.soft_limit,
                     run.hard_limit,
                 )
