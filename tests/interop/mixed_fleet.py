@@ -90,7 +90,7 @@ class Notes:
 
     def silent(self, name: str) -> bool:
         """Tell whether nothing more was noted under this name so far."""
-        return self.redis.llen(f"note:{name}") == 0
+        return not self.redis.exists(f"note:{name}")
 
     def open(self, gate: str, times: int = 1) -> None:
         """Let so many tasks pass."""

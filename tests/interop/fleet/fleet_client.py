@@ -57,14 +57,20 @@ def send_many(first: int, last: int, queue: str) -> list[str]:
 
 
 def send_linked(
-    task: str, args: list[Any], queue: str, links: list[Any], errbacks: list[Any]
+    task: str,
+    args: list[Any],
+    queue: str,
+    links: list[Any],
+    errbacks: list[Any],
+    **options: Any,
 ) -> str:
     """Send with callbacks: each ``(task, args, queue)``."""
 
     def signatures(told: list[Any]) -> list[Any]:
         return [getattr(fleet_tasks, name).s(*words).set(queue=on) for name, words, on in told]
 
-    return send(task, *args, queue=queue, link=signatures(links), link_error=signatures(errbacks))
+    options |= {"link": signatures(links), "link_error": signatures(errbacks)}
+    return send(task, *args, queue=queue, **options)
 
 
 def send_chain(steps: list[Any]) -> list[str]:
@@ -81,6 +87,15 @@ def send_chain(steps: list[Any]) -> list[str]:
         ids.append(result.id)
         result = result.parent
     return ids
+
+
+def send_chord(queue: str) -> tuple[list[str], str]:
+    """Send two additions and a task that gets both; return the ids of the two, and of the third."""
+    from celery import chord
+
+    header = [fleet_tasks.add.s(number, 1).set(queue=queue) for number in (1, 2)]
+    result = chord(header)(fleet_tasks.same.s().set(queue=queue))
+    return [one.id for one in result.parent.results], result.id
 
 
 def handle(task_id: str) -> Any:
@@ -175,8 +190,8 @@ def raised_by(function: str, *args: Any, **options: Any) -> dict[str, Any]:
 CALLS: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        send, send_unknown, send_later, send_many, send_linked, send_chain, get, get_all, outcome,
-        meta, returned_handle, wait_state, forget, revoke, raised_by,
+        send, send_unknown, send_later, send_many, send_linked, send_chord, send_chain, get,
+        get_all, outcome, meta, returned_handle, wait_state, forget, revoke, raised_by,
     )
 }  # fmt: skip
 
