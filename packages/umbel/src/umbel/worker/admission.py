@@ -55,14 +55,24 @@ Admission: TypeAlias = Run | Rest | Drop | SetAside
 
 
 def admit(
-    peek: Peek, *, count: int, now: datetime, plan: WorkerPlan, revoked: Mapping[str, object]
+    peek: Peek,
+    *,
+    count: int,
+    now: datetime,
+    plan: WorkerPlan,
+    revoked: Mapping[str, object],
+    rested: bool = False,
 ) -> Admission:
-    """Decide about one delivery that has been claimed ``count`` times, this time included."""
+    """Decide about one delivery that has been claimed ``count`` times, this time included.
+
+    ``rested``: the store kept it until its ``eta`` and handed it out again, so it is due by the
+    store's clock, which is the one that counts; ours may be behind.
+    """
     if peek.id in revoked:
         return Drop("REVOKED", TaskRevokedError("revoked"), "revoked")
     if peek.expires is not None and now > peek.expires:
         return Drop("REVOKED", TaskRevokedError("expired"), "expired")
-    if peek.eta is not None and peek.eta > now:
+    if peek.eta is not None and peek.eta > now and not rested:
         return Rest(peek.eta, counted=False, why="not due yet")
     traits = plan.tasks.get(peek.task)
     if traits is None:

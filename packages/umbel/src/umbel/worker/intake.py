@@ -28,6 +28,7 @@ from umbel.wire.envelope import Peek
 from umbel.worker.admission import Rest, Run, SetAside, admit
 from umbel.worker.endings import Endings
 from umbel.worker.plan import WorkerPlan
+from umbel.worker.resting import Rested
 
 logger = logging.getLogger("umbel.worker")
 
@@ -97,6 +98,7 @@ class Intake:
         self._held: set[Receipt] = set()
         self._uncertain: set[Receipt] = set()
         self._revoked: dict[str, Revocation] = {}
+        self._rested = Rested()
         self._renew_at = 0.0
         self.connected = threading.Event()
         self.failure: BaseException | None = None
@@ -282,6 +284,7 @@ class Intake:
     def _note_escaped(self, receipts: set[Receipt]) -> None:
         self._held -= receipts
         if receipts:
+            self._rested.forget()
             with self._lock:
                 self._escaped.extend(receipts)
             self._notify()
@@ -326,9 +329,16 @@ class Intake:
                 ended.append(self._endings.undecodable(delivery, error))
                 continue
             decision = admit(
-                peek, count=delivery.count, now=now, plan=self._plan, revoked=self._revoked
+                peek,
+                count=delivery.count,
+                now=now,
+                plan=self._plan,
+                revoked=self._revoked,
+                rested=peek.eta is not None and self._rested.take(peek.id, peek.eta),
             )
             if not isinstance(decision, Run):
+                if isinstance(decision, Rest) and decision.until == peek.eta:
+                    self._rested.note(peek.id, decision.until)
                 _log_decision(peek, decision)
                 ended.append(self._endings.decided(delivery, peek, decision, now))
                 continue
