@@ -276,6 +276,9 @@ class Reject(TaskDirective):
         self.requeue = requeue
         super().__init__(reason, requeue)
 
+    def __str__(self) -> str:
+        return "no reason given" if self.reason is None else str(self.reason)
+
     def __repr__(self) -> str:
         return f"reject requeue={self.requeue}: {self.reason}"
 

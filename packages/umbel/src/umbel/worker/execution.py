@@ -122,9 +122,10 @@ class Execution:
         try:
             return self._settled(prepared, outcome, seconds)
         except Exception as error:  # noqa: BLE001 - a value or follow-up that cannot be encoded
-            # The outcome itself cannot be told; that it cannot is the task's failure.
+            # The outcome itself cannot be told; that it cannot is the task's failure. It is never
+            # a failure that comes here: to tell one always succeeds, and runs its callbacks once.
             failure = Failed(error, traceback_text(error))
-            return self._settled(prepared, failure, seconds)
+            return self._failure(prepared, failure, seconds)
 
     def _settled(self, prepared: Prepared, outcome: Outcome, seconds: float) -> Report:
         task, message, request = prepared.task, prepared.message, prepared.request
@@ -160,7 +161,7 @@ class Execution:
                 words = "rejected: %s (set aside)"
                 _log(task, message, logging.WARNING, words, outcome.error)
                 records = self._recorder.failed(task, message, request, outcome.error, None)
-                aside = Quarantine("rejected", repr(outcome.error))
+                aside = Quarantine("rejected", str(outcome.error))
                 return self._say(prepared, "REJECTED", aside, records, (), seconds)
 
     def _failure(self, prepared: Prepared, outcome: Failed, seconds: float) -> Report:
@@ -168,7 +169,12 @@ class Execution:
         assert message is not None
         error, text = outcome.error, outcome.traceback
         outgoing = after_failure(self._app, task, request, error, text)
-        records = self._recorder.failed(task, message, request, error, text)
+        try:
+            records = self._recorder.failed(task, message, request, error, text)
+        except Exception:  # such as arguments, for an extended result, that cannot be encoded
+            words = "Task %s[%s]: its failure is stored without arguments and children"
+            logger.exception(words, task.name, message.id)
+            records = self._recorder.failed_plainly(task, message, error, text)
         _log_failure(task, message, error, text)
         verdict: Verdict = Ack()
         if task.acks_on_failure is False and task.acks_late:

@@ -60,22 +60,31 @@ def after_failure(
 
     Celery's documented rule: an unbound errback registered here that takes more than one argument
     is called with (request, exception, traceback); any other is sent with the failed task's id.
+
+    Never raises: an error callback that cannot be sent is logged, and the failure stays what it is.
     """
     message = request.message
     if message is None or not message.errbacks:
         return ()
     sent: list[Outgoing] = []
     for errback in message.errbacks:
-        local = app.tasks.get(errback["task"])
-        if local is not None and not errback.get("immutable") and _wants_error(local, errback):
-            _tell(local, errback, request, error, traceback)
-        else:
-            sent.append(_call(app, task, request, errback, (message.id,), {}))
+        try:
+            local = app.tasks.get(errback["task"])
+            if local is not None and _wants_error(local, errback):
+                _tell(local, errback, request, error, traceback)
+            else:
+                sent.append(_call(app, task, request, errback, (message.id,), {}))
+        except Exception:  # of whatever shape somebody sent; the failure must be told all the same
+            logger.exception(
+                "Task %s[%s] failed, and an error callback of it cannot be sent",
+                task.name,
+                request.id,
+            )
     return tuple(sent)
 
 
 def _wants_error(errback: Task[..., Any], signature: Mapping[str, Any]) -> bool:
-    if errback.bound:
+    if errback.bound or signature.get("immutable") or signature.get("subtask_type"):
         return False
     parameters = inspect.signature(errback.run).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -92,6 +92,20 @@ class Recorder:
                 records.append(self._bare(task_id, error, traceback))
         return records
 
+    def failed_plainly(
+        self,
+        task: Task[..., Any],
+        message: TaskMessage,
+        error: BaseException,
+        traceback: str | None,
+    ) -> Sequence[ResultRecord]:
+        """The FAILURE record with nothing in it but the failure."""
+        if not self._enabled:
+            return ()
+        if _ignored(task, message) and not task.store_errors_even_if_ignored:
+            return ()
+        return (self._bare(message.id, error, traceback),)
+
     def undecodable(self, peek: Peek, error: BaseException) -> tuple[ResultRecord, ...]:
         """A FAILURE for who waits for a message that nobody can run."""
         if not self._enabled or peek.ignore_result:
