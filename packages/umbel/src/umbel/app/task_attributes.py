@@ -7,7 +7,7 @@ app's settings at the moment of reading, so it is right whenever the configurati
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from umbel.app.current import get_current_app
 from umbel.config.settings import Settings
@@ -135,6 +135,17 @@ class TaskAttributes:
 
     own_backend: ResultBackend | None = None
     """The result backend of this task alone; None: the app's."""
+
+    def acks(self, end: Literal["failure", "timeout"]) -> bool:
+        """Tell whether a late-acknowledged message is done with when its task ends this way.
+
+        The task's own word comes first, then its word for both ends, then the settings.
+        """
+        for name in (f"acks_on_{end}", "acks_on_failure_or_timeout"):
+            own = self.own_attribute(name)
+            if own is not None:
+                return bool(own)
+        return self.acks_on_failure if end == "failure" else self.acks_on_timeout
 
     def own_attribute(self, name: str) -> Any:
         """Return an attribute that was set on the task or its class; None if only by a setting."""

@@ -177,7 +177,7 @@ class Execution:
             records = self._recorder.failed_plainly(task, message, error, text)
         _log_failure(task, message, error, text)
         verdict: Verdict = Ack()
-        if task.acks_on_failure is False and task.acks_late:
+        if task.acks_late and not task.acks("failure"):
             verdict = Quarantine("failed", text)
         return self._say(prepared, "FAILURE", verdict, records, outgoing, seconds)
 

@@ -243,13 +243,10 @@ def _queues(app: App, options: WorkerOptions) -> tuple[Queue, ...]:
 
 
 def _traits(task: Task[..., Any]) -> TaskTraits:
-    both = task.acks_on_failure_or_timeout
-    ack_timeout = task.acks_on_timeout if task.acks_on_timeout is not None else both
-    ack_failure = task.acks_on_failure if task.acks_on_failure is not None else both
     return TaskTraits(
         early_ack=not task.acks_late,
-        ack_failure=ack_failure is not False,
-        ack_timeout=ack_timeout is not False,
+        ack_failure=task.acks("failure"),
+        ack_timeout=task.acks("timeout"),
         requeue_lost=bool(task.reject_on_worker_lost),
         ignore_result=bool(task.ignore_result),
         store_errors=bool(task.store_errors_even_if_ignored),
