@@ -235,6 +235,33 @@ def test_short_tasks_are_not_stuck_behind_a_long_one(desk):
         desk.create("gate")
 
 
+def test_results_are_not_held_back_by_a_long_task_behind_them(desk):
+    with desk.worker("-c", "1"):
+        quick = desk.tasks.quick_unless
+        quick.send_many([("",)] * 100).get(timeout=PATIENCE)  # known to be short from now on
+        sent = quick.send_many([*[("",)] * 100, ("gate",), ("",)]).results
+        until(lambda: bool(desk.lines("began-gate")), "the long one's start")
+        began = time.monotonic()
+        assert [each.get(timeout=PATIENCE) for each in sent[:100]] == [""] * 100
+        # Looked at after RECALL_AFTER, 0.1 s; generous for a machine that does other things too.
+        assert time.monotonic() - began < 3.0
+        assert not desk.lines("ended-gate")
+        desk.create("gate")
+        assert sent[-1].get(timeout=PATIENCE) == ""
+
+
+def test_results_are_not_lost_by_the_death_of_the_task_behind_them(desk):
+    with desk.worker("-c", "1"):
+        quick = desk.tasks.quick_unless
+        quick.send_many([("",)] * 100).get(timeout=PATIENCE)
+        sent = quick.send_many([*[("",)] * 100, ("die",), ("",)]).results
+        # Acknowledged early: whatever had run and was not told would be a failure now.
+        assert [each.get(timeout=PATIENCE) for each in sent[:100]] == [""] * 100
+        with pytest.raises(WorkerLostError):
+            sent[100].get(timeout=PATIENCE)
+        assert sent[-1].get(timeout=PATIENCE) == ""
+
+
 def test_tasks_sent_by_name_and_unknown_tasks(desk):
     with desk.worker("-c", "1") as worker:
         unknown = desk.app.send_task("desk_tasks.of_tomorrow")

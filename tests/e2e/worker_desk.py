@@ -59,6 +59,18 @@ def wait_for_early(name: str) -> str:
     return wait_for(name)
 
 
+@app.task(acks_late=False)
+def quick_unless(what: str) -> str:
+    """Return at once, or die, or wait for a file as deaf to signals as a library written in C."""
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+    if what:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1}})
+        wait_for(what)
+    return what
+
+
 @app.task
 def die(how: int) -> None:
     note("died", os.getpid())

@@ -28,11 +28,11 @@ class Delivery(msgspec.Struct, frozen=True):
     redelivered: bool = False
 
 
-class Ack(msgspec.Struct, frozen=True, tag="ack"):
+class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
     """Done: the broker forgets the message."""
 
 
-class Requeue(msgspec.Struct, frozen=True, tag="requeue"):
+class Requeue(msgspec.Struct, frozen=True, array_like=True, tag="requeue"):
     """Not now: the message goes back and anybody may claim it, once ``due_at`` (aware) has come.
 
     ``front`` puts it where it is claimed next (it was never begun); otherwise it goes to the back.
@@ -44,7 +44,7 @@ class Requeue(msgspec.Struct, frozen=True, tag="requeue"):
     counted: bool = False
 
 
-class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
+class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag="quarantine"):
     """Never by itself: the message is set aside, with the reason, where a person can look at it."""
 
     reason: str

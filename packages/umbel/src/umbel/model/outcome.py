@@ -74,7 +74,7 @@ class Rejected(msgspec.Struct, frozen=True):
 Outcome: TypeAlias = Succeeded | Failed | Retried | Ignored | Rejected
 
 
-class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a result store keeps for one task id.
 
     ``document`` is the encoded result document (``wire.result_meta``); stores never open it.

@@ -22,7 +22,6 @@ from umbel.model.assignment import (
     Began,
     Interrupt,
     Lost,
-    PoolEvent,
     Report,
     Returned,
 )
@@ -113,7 +112,10 @@ class Supervisor:
     def step(self, timeout: float) -> None:
         """Look around once, waiting up to ``timeout`` seconds for something to happen."""
         for event in self._pool.poll(timeout):
-            self._hear(event)
+            if isinstance(event, Report):
+                self._reported(event)
+            else:
+                self._hear(event)
         self._take(self._intake.take())
         self._look_at_limits()
         self._look_at_shutdown()
@@ -218,10 +220,8 @@ class Supervisor:
 
     # --- what the pool says -----------------------------------------------------------------------
 
-    def _hear(self, event: PoolEvent) -> None:
-        if isinstance(event, Report):
-            self._reported(event)
-        elif isinstance(event, Began):
+    def _hear(self, event: Began | Returned | Lost) -> None:
+        if isinstance(event, Began):
             self._began(event)
         elif isinstance(event, Returned):
             for entry_id in event.ids:
@@ -235,10 +235,12 @@ class Supervisor:
         entry = self._ledger.get(report.id)
         if entry is None:
             return  # it escaped; intake said so, and the store refuses it in any case
-        outgoing = tuple(
-            Outgoing(message=envelope.load(each.raw), queue=each.queue, due_at=each.due_at)
-            for each in report.outgoing
-        )
+        outgoing: tuple[Outgoing, ...] = ()
+        if report.outgoing:
+            outgoing = tuple(
+                Outgoing(message=envelope.load(each.raw), queue=each.queue, due_at=each.due_at)
+                for each in report.outgoing
+            )
         effects = Effects(report.records, outgoing)
         self._settle(
             entry, Settlement(entry.delivery.receipt, report.verdict, effects), report.state
