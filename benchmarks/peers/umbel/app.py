@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.peers import tally
-from benchmarks.peers.surroundings import EMBEDDED, REDIS_URL, RESULTS, SLOTS, SQLITE_PATH
+from benchmarks.peers.surroundings import EMBEDDED, REDIS_URL, RESULTS, SQLITE_PATH
 from umbel import Umbel
 
 STORE = f"sqlite:///{SQLITE_PATH}" if EMBEDDED else REDIS_URL
 app = Umbel("bench", broker=STORE, backend=STORE)
-app.conf.update(
-    task_ignore_result=not RESULTS,
-    # As for Celery: short tasks want a long look-ahead. A hundred slots are look-ahead enough.
-    worker_prefetch_multiplier=128 if SLOTS == 1 else 4,
-)
+app.conf.update(task_ignore_result=not RESULTS)
 
 
 @app.task(name="bench.add")

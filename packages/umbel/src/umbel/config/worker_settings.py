@@ -26,7 +26,7 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     worker_pool_putlocks: bool = True
     """A detail of Celery's pool; without effect."""
     worker_prefetch_multiplier: int = 4
-    """Most messages claimed ahead for each slot; 0: no limit."""
+    """Most messages claimed ahead for each slot, however short the tasks; 0: no limit."""
     worker_lookahead: Seconds = 0.05
     """Seconds of work that may be claimed ahead for each slot."""
     worker_disable_prefetch: bool = False

@@ -40,6 +40,8 @@ logger = logging.getLogger("umbel.worker")
 
 RECALL_AFTER = 0.1
 """Seconds a task runs before what waits behind it is taken back: twice the usual look-ahead."""
+LOOKAHEAD_SHARED = 4
+"""Tasks per slot that a process of many slots may hold, whatever the cap."""
 STATUS_PATIENCE = 1.0
 """Seconds to wait for the exit status of an executor whose socket is closed."""
 CLOSE_PATIENCE = 2.0
@@ -181,7 +183,10 @@ class ProcessPool(Pool):
 
     def _depths(self) -> list[tuple[Seat, int]]:
         """Every seat that takes work, and how many assignments it may hold now."""
-        depth = self._slots * self._pace.depth(self._lookahead, self._cap)
+        # The cap is a slot's, but slots of one process share one interpreter: beyond four a slot
+        # it is the process's, or a hundred coroutines would be dealt 25,600 tasks at once.
+        most = max(self._cap, LOOKAHEAD_SHARED * self._slots)
+        depth = min(most, self._slots * self._pace.depth(self._lookahead, self._cap))
         now = self._clock.monotonic()
         return [
             (seat, seat.depth(depth, now, RECALL_AFTER))
