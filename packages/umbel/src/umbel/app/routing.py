@@ -112,10 +112,13 @@ class Router:
         has it, as in Celery.
         """
         name, own_kind = _exchange_of(exchange)
-        wanted = name or self.default.exchange or self.default.name
+        usual = self.default.exchange or self.default.name
+        wanted = name or usual
         key = routing_key or self._settings.task_default_routing_key or wanted
         for queue in self.queues.values():
-            if (queue.exchange or queue.name) == wanted and _binds(queue, key):
+            # A queue that names no exchange is on the default one, and reached by its own name.
+            exchanges = (queue.exchange,) if queue.exchange else (queue.name, usual)
+            if wanted in exchanges and _binds(queue, key):
                 return queue
         if not name:
             return self._default_queue()

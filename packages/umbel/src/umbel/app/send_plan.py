@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, options
 from umbel.app.publish_policy import RetryPolicy
+from umbel.errors import QueueNotFound
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing, Queue
 from umbel.ports import Serializer
@@ -163,8 +164,12 @@ class SendPlan:
         router = app.router
         queue = router.default
         routed: dict[str, Any] = {}
+        nowhere = False
         if not router.depends_on_call:
-            queue, routed = router.route(name, self._defaults, task=task)
+            try:
+                queue, routed = router.route(name, self._defaults, task=task)
+            except QueueNotFound:  # a call that names its queue may go there all the same
+                nowhere = True
         merged = {**routed, **self._defaults}
         self._queue = queue
         self._shadow_name = task.shadow_name if task is not None and task.has_shadow_name else None
@@ -181,6 +186,7 @@ class SendPlan:
         usual = {"queue", "priority", "serializer", "compression", "time_limit", "soft_time_limit"}
         self._dynamic = (
             router.depends_on_call
+            or nowhere
             or self._shadow_name is not None
             or self._levels != 3
             or not set(merged) <= usual | {"ignore_result"}
