@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import Any, assert_type
 
-from umbel import AsyncResult, EagerResult, ResultSet, Signature, Task, Umbel, shared_task
+from umbel import (
+    AsyncResult,
+    EagerResult,
+    GroupResult,
+    ResultSet,
+    Signature,
+    Task,
+    Umbel,
+    shared_task,
+    signature,
+)
+from umbel.workflows.binding import RunHandle
 
 app = Umbel("x", broker="memory://", backend="memory://")
 
@@ -57,6 +68,34 @@ def shared_bound(self: Task[..., Any], x: float) -> float:
 def nothing() -> None: ...
 
 
+class Charge(Task[[int, str], bool]):
+    name = "charge"
+    max_retries = 5
+    limit = 100
+
+    def run(self, amount: int, currency: str) -> bool:
+        return amount < self.limit
+
+    def on_failure(
+        self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any
+    ) -> None:
+        print(task_id, exc)
+
+
+charge = Charge()
+app.register_task(charge)
+app.register_task(Charge)
+
+
+@app.task(base=Charge, name="with-base")
+def with_base(x: int) -> int:
+    return x
+
+
+assert_type(charge(1, "EUR"), bool)
+assert_type(charge.delay(1, "EUR"), AsyncResult[bool])
+assert_type(charge.limit, int)
+assert_type(with_base.delay(1), AsyncResult[int])
 assert_type(add(1, 2), int)
 assert_type(add.delay(1, y=2), AsyncResult[int])
 assert_type(add.delay(1).get(timeout=1), int)
@@ -67,6 +106,21 @@ assert_type(add.s(1), Signature[int])
 assert_type(add.AsyncResult("id"), AsyncResult[int])
 assert_type(add.send_many([(1, 2)]), ResultSet[int])
 assert_type(add.send_stream([(1, 2)]), Iterator[AsyncResult[int]])
+assert_type(add.s(1).delay(), RunHandle[int])
+assert_type(add.s(1).set(countdown=5), Signature[int])
+assert_type(add.s(1)(), int)
+assert_type(~add.si(1), int)
+assert_type(add.signature((1,), immutable=True).clone(), Signature[int])
+assert_type(add.map([1, 2]), Signature[list[Any]])
+assert_type(signature("far.away"), Signature[Any])
+assert_type(add.send_many([(1, 2)]).results, list[Any])
+assert_type(app.AsyncResult("id"), AsyncResult[Any])
+assert_type(app.AsyncResult("id").get(timeout=1), Any)
+assert_type(app.GroupResult("id", []), GroupResult[Any])
+assert_type(AsyncResult[int]("id").get(), int)
+assert_type(app.control.purge(), int)
+with app.connection_for_write() as connection:
+    connection.ensure_connection(max_retries=3)
 assert_type(named.delay("x"), AsyncResult[bytes])
 assert_type(bound(1, flag=True), str)
 assert_type(bound.delay(1), AsyncResult[str])
@@ -92,6 +146,8 @@ async def use() -> None:
     assert_type(await add.delay(1), int)
     assert_type(await fetch.delay("u"), bytes)
     assert_type(await fetch("u"), bytes)
+    assert_type(await add.asend_many([(1, 2)]), ResultSet[int])
+    assert_type(await add.s(1).adelay(), RunHandle[int])
     assert_type(await add.aapply_async((1,), countdown=1), AsyncResult[int])
 
 

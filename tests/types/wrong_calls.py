@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from umbel import Task, Umbel, shared_task
+from umbel import AsyncResult, Task, Umbel, shared_task
 
 app = Umbel("x")
 
@@ -32,6 +32,17 @@ def shared(x: int) -> int:
     return x
 
 
+class Charge(Task[[int, str], bool]):
+    def run(self, amount: int, currency: str) -> bool:
+        return amount < len(currency)
+
+
+Charge().delay(1)  # error
+Charge().delay("1", "EUR")  # error
+wrong: AsyncResult[str] = Charge().delay(1, "EUR")  # error
+other: str = add.s(1)()  # error
+add.s(1).link_eror(add.s(2))  # error
+app.contrl.purge()  # error
 add.delay("x")  # error
 add.delay()  # error
 add.delay(1, 2, 3)  # error

@@ -185,7 +185,7 @@ def test_children_collect_iterdeps_get_leaf(desk: Desk) -> None:
 
     result = parent.delay()
     desk.ended(result)
-    (child,) = result.children or ()
+    (child,) = result.children or [None]
     assert child.id == result.get()
     with pytest.raises(IncompleteStream, match="is not finished"):
         list(result.iterdeps())

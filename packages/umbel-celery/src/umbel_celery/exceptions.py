@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from umbel.errors import (
     AlreadyRegistered,
     AlwaysEagerIgnored,
@@ -32,26 +34,79 @@ from umbel.errors import TaskRevokedError as Terminated
 from umbel.errors import UmbelError as CeleryError
 from umbel.errors import UmbelWarning as CeleryWarning
 
+
+class SecurityError(CeleryError):
+    """A signed message is not what it claims to be. Umbel does not sign messages yet."""
+
+
+class WorkerShutdown(SystemExit):
+    """Ends the process it is raised in. Umbel itself never raises it: it stops by signals."""
+
+
+class WorkerTerminate(SystemExit):
+    """As ``WorkerShutdown``."""
+
+
+class NotConfigured(CeleryWarning):
+    """Celery's warning that there is no configuration; Umbel gives no such warning."""
+
+
+class DuplicateNodenameWarning(CeleryWarning):
+    """Celery's warning of two workers with one name; Umbel gives no such warning."""
+
+
+class FixupWarning(CeleryWarning):
+    """Celery's warning of its fixups; Umbel gives no such warning."""
+
+
+class SecurityWarning(CeleryWarning):
+    """Celery's warning of an unsafe configuration; Umbel gives no such warning."""
+
+
+class CDeprecationWarning(DeprecationWarning):
+    """Celery's own deprecations; Umbel gives no such warning."""
+
+
+class CPendingDeprecationWarning(PendingDeprecationWarning):
+    """Celery's own deprecations to come; Umbel gives no such warning."""
+
+
+def reraise(
+    tp: type[BaseException],  # noqa: ARG001 - Celery's signature
+    value: BaseException,
+    tb: TracebackType | None = None,
+) -> None:
+    """Raise an exception with this traceback."""
+    raise value.with_traceback(tb) if value.__traceback__ is not tb else value
+
+
 __all__ = [
     "AlreadyRegistered",
     "AlwaysEagerIgnored",
     "BackendError",
     "BackendGetMetaError",
     "BackendStoreError",
+    "CDeprecationWarning",
+    "CPendingDeprecationWarning",
     "CeleryError",
     "CeleryWarning",
     "ChordError",
+    "DuplicateNodenameWarning",
     "DuplicateTaskNameWarning",
+    "FixupWarning",
     "Ignore",
     "ImproperlyConfigured",
     "IncompleteStream",
     "InvalidTaskError",
     "MaxRetriesExceededError",
+    "NotConfigured",
     "NotRegistered",
     "OperationalError",
     "QueueNotFound",
     "Reject",
     "Retry",
+    "SecurityError",
+    "SecurityWarning",
     "SoftTimeLimitExceeded",
     "TaskError",
     "TaskPredicate",
@@ -60,4 +115,7 @@ __all__ = [
     "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
+    "WorkerShutdown",
+    "WorkerTerminate",
+    "reraise",
 ]
