@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from umbel.app.listening import ResultListener
 from umbel.app.publish_policy import NO_RETRY, RetryPolicy
 from umbel.app.publishing import Publishing
+from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.drivers.opening import open_backend, open_broker
 from umbel.errors import ImproperlyConfigured, NoResultBackend
@@ -43,9 +44,9 @@ class Connections:
             settings.broker_url,
             settings.broker_read_url,
             settings.broker_write_url,
-            repr(settings.broker_transport_options),
+            repr(broker_options(settings, settings.broker_url)),
             str(settings.result_backend),
-            repr(settings.result_backend_transport_options),
+            repr(backend_options(settings, settings.result_backend)),
             settings.broker_publish_timeout,
             settings.task_publish_retry,
             repr(settings.task_publish_retry_policy),
@@ -105,8 +106,7 @@ class Connections:
                     "your own need a driver (see umbel.ports.Driver)."
                 )
             with self._lock:
-                options = self._settings.result_backend_transport_options
-                self._backend = open_backend(url, options)
+                self._backend = open_backend(url, backend_options(self._settings, url))
         return self._backend
 
     @property
@@ -142,7 +142,7 @@ class Connections:
                 "No broker is configured: set broker_url (or broker= of the app) to a URL such as "
                 "'redis://localhost:6379/0' or 'sqlite:///umbel.sqlite3'."
             )
-        return open_broker(chosen, self._settings.broker_transport_options)
+        return open_broker(chosen, broker_options(self._settings, chosen))
 
 
 class Connected(ABC):

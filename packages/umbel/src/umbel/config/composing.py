@@ -51,6 +51,18 @@ def follows_broker(settings: Settings, given: Collection[str]) -> bool:
     return settings.profile == "umbel" and "result_backend" not in given
 
 
+def as_the_broker(settings: Settings, given: Collection[str]) -> dict[str, Any]:
+    """Return what the result store then has from the broker beside the URL, unless it was set."""
+    shared: dict[str, Any] = {
+        "result_backend_transport_options": settings.broker_transport_options,
+        "redis_backend_use_ssl": settings.broker_use_ssl or None,
+        "redis_socket_connect_timeout": settings.broker_connection_timeout
+        if "broker_connection_timeout" in given
+        else None,
+    }
+    return {name: value for name, value in shared.items() if name not in given}
+
+
 def result_backend(settings: Settings, broker_url: str, given: Collection[str]) -> Any:
     """Return the URL of the result store, another alias or class as it is, or None for none.
 

@@ -171,9 +171,8 @@ class Layers:
             "broker_url": url,
             "result_backend": composing.result_backend(made, url, given),
         }
-        options = "result_backend_transport_options"
-        if composing.follows_broker(made, given) and options not in given:
-            composed[options] = made.broker_transport_options
+        if composing.follows_broker(made, given):
+            composed |= composing.as_the_broker(made, given)
         made = msgspec.structs.replace(made, **composed)
         fail(combined(made, {name: one.origin for name, one in given.items()}))
         return made

@@ -82,8 +82,8 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     """The Django cache, or cache server, that keeps results."""
     cache_backend_options: Mapping[str, Any] = {}
     """Options of the memcached client."""
-    redis_backend_use_ssl: Mapping[str, Any] | None = None
-    """TLS options of the Redis result store."""
+    redis_backend_use_ssl: Any = None
+    """True, or a mapping of TLS options, for the Redis result store."""
     redis_backend_health_check_interval: Seconds | None = None
     """Seconds of idleness after which a Redis connection is checked before use."""
     redis_backend_credential_provider: Any = None

@@ -110,6 +110,7 @@ UMBEL_DEFAULTS: Mapping[str, Any] = {
     "task_reject_on_worker_lost": True,
     "task_max_deliveries": 3,
     "task_delay_in_store": True,
+    "task_revoke_keep": 30 * 86400.0,
     "worker_prefetch_multiplier": 256,
     "worker_shutdown_timeout": 25.0,
     "worker_redirect_stdouts": False,

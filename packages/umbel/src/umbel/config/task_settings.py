@@ -82,7 +82,7 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     task_repr_maxlevels: int = 3
     """Depth to which arguments are shown in the message's argsrepr and kwargsrepr."""
     task_revoke_keep: Seconds = 10800.0
-    """Seconds for which a revocation is remembered."""
+    """Seconds for which a revocation is remembered; more than the longest ``countdown`` in use."""
 
     # --- Tasks: publishing and routing ---
 

@@ -17,6 +17,7 @@ import msgspec
 from umbel.app import logs, signals
 from umbel.app.banner import delivery_promise, worker_banner
 from umbel.app.finding import find_app
+from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
 from umbel.errors import ImproperlyConfigured
@@ -158,6 +159,7 @@ def make_plan(
     settings: Settings = app.settings
     _check_start_method(settings)
     processes, slots = _size(settings, pool)
+    broker_url = _broker_url(settings)
     queues = _queues(app, options)
     tasks = {name: _traits(task) for name, task in app.tasks.items()}
     backend_url = settings.result_backend if app.has_result_backend else None
@@ -166,10 +168,10 @@ def make_plan(
         app_name=app.main or "default",
         profile=settings.profile,
         node=node,
-        broker_url=_broker_url(settings),
-        broker_options=_plain(settings.broker_transport_options),
+        broker_url=broker_url,
+        broker_options=_plain(broker_options(settings, broker_url)),
         backend_url=backend_url,
-        backend_options=_plain(settings.result_backend_transport_options),
+        backend_options=_plain(backend_options(settings, backend_url)),
         queues=queues,
         tasks=tasks,
         pool=pool,
