@@ -131,11 +131,6 @@ class RedisConsumer(Consumer):
             self._hear()
             if not self._armed:
                 return True
-        if limit > 0:
-            # What came right behind a reply was read with it: no wait would end by it.
-            self._hear()
-            if not self._armed:
-                return True
         until = min(deadline, self._look_at) if limit > 0 else deadline
         remaining = until - time.monotonic()
         if remaining > 0 and self._connection.connected:
