@@ -82,7 +82,7 @@ class Desk:
             self.bell.clear()
             taken = self.intake.take()
             self.admitted.extend(taken.admitted)
-            self.terminate.extend(taken.terminate)
+            self.terminate.extend(taken.revoked)
             self.escaped.extend(taken.escaped)
 
     def document(self, task_id: str) -> dict[str, Any] | None:

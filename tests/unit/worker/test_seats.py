@@ -18,7 +18,7 @@ def seat():
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
-        yield Seat(1, ours, slots=1)
+        yield Seat(1, ours, slots=1, in_order=True)
 
 
 def assignment(number: int, limit: float | None = None) -> Assignment:

@@ -80,6 +80,7 @@ def plan(**changes: Any) -> WorkerPlan:
         "soft_limit": None,
         "max_tasks_per_child": None,
         "max_memory_per_child": None,
+        "start_timeout": 4.0,
         "shutdown_timeout": 25.0,
         "result_serializer": "json",
         "result_expires": 86400.0,

@@ -20,6 +20,7 @@ import random
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -370,7 +371,25 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     kept = _own.kept
     if kept is None or kept.loop.is_closed():
         kept = _own.kept = _Kept()
-    return kept.loop.run_until_complete(coroutine)
+    loop = kept.loop
+    task = loop.create_task(_interruptible(coroutine))
+    try:
+        return loop.run_until_complete(task)
+    except BaseException as error:
+        if task.done():
+            raise
+        # Raised by a signal handler while the loop waited: it belongs to the coroutine, which must
+        # not be left behind for the next run to go on with.
+        task.cancel(error)
+        if isinstance(error, SoftTimeLimitExceeded):
+            return loop.run_until_complete(task)
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        raise
+
+
+async def _interruptible(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await _Interruptible(coroutine)
 
 
 def _run_beside(coroutine: Coroutine[Any, Any, Any]) -> Any:

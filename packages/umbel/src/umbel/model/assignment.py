@@ -111,6 +111,8 @@ class Lost(msgspec.Struct, frozen=True):
     id: int
     status: int | None
     """Exit code, or minus the signal number; None when unknown."""
+    innocent: bool = False
+    """The executor was killed for the sake of another assignment in it."""
 
 
 PoolEvent: TypeAlias = Report | Began | Returned | Lost

@@ -26,7 +26,9 @@ STEPS: Mapping[Step, frozenset[Step]] = {
     Step.CLAIMED: frozenset({Step.ASSIGNED, Step.REPORTED, Step.ESCAPED}),
     # Back to CLAIMED: recalled from behind a task that turned out to be long.
     Step.ASSIGNED: frozenset({Step.CLAIMED, Step.RUNNING, Step.REPORTED, Step.ESCAPED}),
-    Step.RUNNING: frozenset({Step.REPORTED, Step.ESCAPED}),
+    # Back to CLAIMED: an executor that works in order is believed to have begun what comes next,
+    # and may give it back all the same.
+    Step.RUNNING: frozenset({Step.CLAIMED, Step.REPORTED, Step.ESCAPED}),
     Step.REPORTED: frozenset({Step.SETTLED, Step.ESCAPED}),
     Step.SETTLED: frozenset(),
     Step.ESCAPED: frozenset(),

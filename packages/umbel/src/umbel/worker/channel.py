@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from umbel.model.assignment import Order, Word
-from umbel.worker.frames import FrameReader, pack, pack_word, read_some
+from umbel.worker.frames import FrameReader, pack, pack_word, read_some, write_all
 from umbel.worker.spool import Spool
 
 
@@ -19,11 +19,12 @@ class SupervisorGone(Exception):
 
 
 class Channel:
-    """Frames to and from the supervisor over one blocking socket."""
+    """Frames to and from the supervisor over one socket, whose mode does not matter."""
 
     def __init__(self, sock: socket.socket, spool: Spool) -> None:
         self.sock = sock
         self._spool = spool
+        self._descriptor = sock.fileno()
         self._reader: FrameReader[Order] = FrameReader(Order)
         self._sending = threading.Lock()
 
@@ -54,7 +55,7 @@ class Channel:
     def _send(self, frame: bytes) -> None:
         try:
             with self._sending:
-                self.sock.sendall(frame)
+                write_all(self._descriptor, frame)
         except OSError as error:
             raise SupervisorGone from error
 

@@ -28,6 +28,7 @@ from umbel.model.delivery import (
     Settlement,
 )
 from umbel.model.outcome import READY_STATES, ResultRecord
+from umbel.model.queues import Outgoing, Queue
 from umbel.wire import envelope, result_meta
 from umbel.wire.envelope import Peek
 from umbel.wire.serializers import SERIALIZERS
@@ -83,6 +84,11 @@ class Endings:
         """Begun, then ended by a cold shutdown: again soon, and a deploy burns no attempt."""
         return Settlement(entry.delivery.receipt, Requeue(front=True, counted=False))
 
+    def sent_again(self, delivery: Delivery) -> Effects:
+        """Acknowledged early and never begun, but the worker ends: publish it as it was."""
+        message = envelope.load(delivery.raw)
+        return Effects((), (Outgoing(message=message, queue=Queue(delivery.queue)),))
+
     def timed_out(self, entry: Entry, now: datetime) -> tuple[Settlement, TimeLimitExceeded]:
         """The hard limit passed and the executor was killed."""
         limit = entry.run.hard_limit
@@ -97,9 +103,9 @@ class Endings:
         records = self._own(entry.peek, "FAILURE", error, now, entry.run.traits)
         return Settlement(entry.delivery.receipt, back, Effects(records)), error
 
-    def terminated(self, entry: Entry, now: datetime) -> Settlement:
-        """Revoked while it ran, with ``terminate``."""
-        error = TaskRevokedError("terminated")
+    def terminated(self, entry: Entry, now: datetime, why: str = "terminated") -> Settlement:
+        """Revoked while it ran, with ``terminate``, or here before it began (``revoked``)."""
+        error = TaskRevokedError(why)
         records = self._records(entry.delivery.raw, entry.peek, "REVOKED", error, now)
         return Settlement(entry.delivery.receipt, Ack(), Effects(records))
 

@@ -73,10 +73,17 @@ class Execution:
     def prepare(self, assignment: Assignment) -> Prepared:
         """Open the envelope and find the task. Never raises for what a message contains."""
         try:
-            message = self._message(assignment.raw)
-            task = self._tasks[message.task]
+            return self._open(assignment)
         except (WireError, NotRegistered, KeyError) as error:
             return Prepared(assignment, report=self._undecodable(assignment, error))
+        except Exception as error:
+            # A message is the outside world: whatever it does to us is its own fault.
+            logger.exception("Opening a message from queue %s failed", assignment.queue)
+            return Prepared(assignment, report=self._undecodable(assignment, error))
+
+    def _open(self, assignment: Assignment) -> Prepared:
+        message = self._message(assignment.raw)
+        task = self._tasks[message.task]
         request = Context.from_message(
             message,
             hostname=self._node,
@@ -103,6 +110,13 @@ class Execution:
         outcome = run_task(prepared.task, prepared.message, prepared.request)
         return self._report(prepared, outcome, time.perf_counter() - start)
 
+    def run_contained(self, prepared: Prepared) -> Report:
+        """Run beside others: a task that calls ``exit`` ends itself, not the process."""
+        try:
+            return self.run(prepared)
+        except (SystemExit, KeyboardInterrupt) as error:
+            return self.failed(prepared, error)
+
     async def run_async(self, prepared: Prepared) -> Report:
         """Run a coroutine task on the running loop and report."""
         if prepared.report is not None:
@@ -114,6 +128,8 @@ class Execution:
 
     def failed(self, prepared: Prepared, error: BaseException) -> Report:
         """Report a run that was ended from outside."""
+        if prepared.report is not None:
+            return prepared.report
         return self._report(prepared, Failed(error, None), NEVER_RAN)
 
     # --- the report -------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import os
 import random
 import socket
 
-from umbel.app import joining, logs, signals
+from umbel.app import joining, logs
 from umbel.model.assignment import Ready
+from umbel.worker.announcing import tell_process_init, tell_process_shutdown
 from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution
 from umbel.worker.lineage import die_with_parent
@@ -43,15 +44,13 @@ def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
         joining.let_tasks_join()
     channel = _open_channel(descriptor)
     execution = Execution(app, node=plan.node, pid=os.getpid())
-    if signals.worker_process_init.receivers:
-        signals.worker_process_init.send(sender=None)
+    tell_process_init(loaded.face)
     channel.send(Ready(os.getpid()))
     try:
         _slots(loaded, plan, channel, execution).serve()
     except SupervisorGone:
         pass  # nobody settles any more; the claims are rescued when their lease ends
-    if signals.worker_process_shutdown.receivers:
-        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+    tell_process_shutdown(0)
     return 0
 
 

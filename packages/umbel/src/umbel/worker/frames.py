@@ -7,8 +7,10 @@ peer that is gone shows as an empty read.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +20,11 @@ T = TypeVar("T")
 
 _LENGTH = struct.Struct(">I")
 _READ_SIZE = 262_144
+_WRITE_SIZE = 1_048_576
+
+# Not os.write and select.poll as they may be by now: gevent and eventlet put their own there.
+_native = sys.modules.get("posix") or sys.modules["nt"]
+_poll = select.poll
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -39,6 +46,8 @@ class FrameReader(Generic[T]):
     def __init__(self, word_type: Any) -> None:
         self._decoder: msgspec.msgpack.Decoder[list[T]] = msgspec.msgpack.Decoder(list[word_type])
         self._buffer = bytearray()
+        self._needed = 4
+        """Bytes the buffer must hold before it is worth a look."""
 
     def feed(self, data: bytes) -> list[T]:
         """Return the words that are complete with this piece."""
@@ -46,12 +55,21 @@ class FrameReader(Generic[T]):
             # The usual case by far: whole frames arrive, nothing has to be kept or copied.
             words, used = self._cut(data)
             if used < len(data):
-                self._buffer += data[used:]
+                self._keep(data[used:])
             return words
         self._buffer += data
-        words, used = self._cut(bytes(self._buffer))
-        del self._buffer[:used]
+        if len(self._buffer) < self._needed:
+            # Of a frame of many megabytes every piece is copied once, not all at each piece.
+            return []
+        whole, self._buffer = bytes(self._buffer), bytearray()
+        words, used = self._cut(whole)
+        if used < len(whole):
+            self._keep(whole[used:])
         return words
+
+    def _keep(self, rest: bytes) -> None:
+        self._buffer += rest
+        self._needed = 4 if len(rest) < 4 else 4 + _LENGTH.unpack_from(rest)[0]
 
     def _cut(self, data: bytes) -> tuple[list[T], int]:
         words: list[T] = []
@@ -91,14 +109,35 @@ class FrameWriter:
     def flush(self) -> None:
         """Send what was kept, as far as the socket takes it. Raises OSError."""
         if self._waiting:
-            sent = self._try(bytes(self._waiting))
+            # A piece at a time: what waits may be many times what the socket takes.
+            sent = self._try(bytes(self._waiting[:_WRITE_SIZE]))
             del self._waiting[:sent]
+
+    def forget(self) -> None:
+        """Drop what waits: the peer is gone."""
+        self._waiting.clear()
 
     def _try(self, data: bytes) -> int:
         try:
             return self._sock.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return 0
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, waiting where the socket is full. Raises OSError when the peer is gone.
+
+    By the plain system calls, whatever gevent or eventlet made of them: a greenlet that is
+    interrupted in the middle would leave half a frame behind, so there must be no switch in here.
+    """
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[_native.write(descriptor, rest) :]
+        except BlockingIOError:
+            poll = _poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll()
 
 
 def read_some(sock: socket.socket) -> bytes | None:

@@ -54,7 +54,7 @@ class Taken(msgspec.Struct, frozen=True):
     admitted: tuple[Admitted, ...]
     escaped: tuple[Receipt, ...]
     """Claims that turned out to be no longer ours."""
-    terminate: tuple[Revocation, ...]
+    revoked: tuple[Revocation, ...]
 
 
 class Intake:
@@ -85,13 +85,14 @@ class Intake:
         self._loose: list[Effects] = []
         self._admitted: list[Admitted] = []
         self._escaped: list[Receipt] = []
-        self._terminate: list[Revocation] = []
+        self._news: list[Revocation] = []
         self._free = 0
         self._active = 0
         self._processed: dict[str, int] = {}
         self._waiting = False
         self._stopping = False
         self._consumer: Consumer | None = None
+        self._last_moment = 0.0
 
         # The rest belongs to the intake thread alone.
         self._publisher: Publisher | None = None
@@ -133,11 +134,11 @@ class Intake:
     def take(self) -> Taken:
         """Return what came in since the last call."""
         with self._lock:
-            taken = Taken(tuple(self._admitted), tuple(self._escaped), tuple(self._terminate))
+            taken = Taken(tuple(self._admitted), tuple(self._escaped), tuple(self._news))
             self._free -= len(self._admitted)
             self._admitted.clear()
             self._escaped.clear()
-            self._terminate.clear()
+            self._news.clear()
             return taken
 
     def ask_to_stop(self) -> None:
@@ -148,10 +149,20 @@ class Intake:
             self._wake()
 
     def stop(self, timeout: float) -> bool:
-        """Settle what is posted, return every claim left, and end. False when it takes longer."""
+        """Settle what is posted, return every claim left, and end.
+
+        Tries as long as ``timeout`` while the broker is away. False when something is left then:
+        the claims are rescued by other workers when the lease ends, and what ran runs again.
+        """
+        with self._lock:
+            self._last_moment = self._clock.monotonic() + timeout
         self.ask_to_stop()
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        with self._lock:
+            return not self._something_left()
+
+    def _something_left(self) -> bool:
+        return bool(self._settlements or self._loose or self._held)
 
     def _wake(self) -> None:
         if self._consumer is not None:
@@ -188,6 +199,8 @@ class Intake:
         """
         if self._consumer is None:
             self._broker.declare(self._plan.queues)
+            if self._plan.purge:
+                self._purge()
             consumer = self._broker.open_consumer(
                 self._plan.queues,
                 presence=self._presence,
@@ -202,13 +215,24 @@ class Intake:
             self.connected.set()
             self._notify()
 
+    def _purge(self) -> None:
+        for queue in self._plan.queues:
+            count = self._broker.purge(queue.name)
+            logger.warning("Purged %d messages from queue %s", count, queue.name)
+
     def _pause(self, error: OperationalError, delay: float) -> bool:
         """Wait before trying again. True when it is time to end instead."""
+        with self._lock:
+            self._waiting = False
+            if self._stopping:
+                left = self._last_moment - self._clock.monotonic()
+                if left <= 0 or not self._something_left():
+                    return True
+                delay = min(delay, BACKOFF_FIRST, left)
         logger.error("%s Trying again in %.1f s.", _sentence(error), delay)
         with self._lock:
-            if not self._stopping:
-                self._bell.wait(delay)
-            return self._stopping
+            self._bell.wait(delay)
+        return False
 
     def step(self, longest: float | None = None) -> bool:
         """Settle what is posted and claim what there is credit for; wait where there is nothing.
@@ -221,6 +245,8 @@ class Intake:
             loose, self._loose = self._loose, []
             credit = max(0, self._free - len(self._admitted))
             stopping = self._stopping
+            if stopping:
+                loose += self._orphans()
             self._waiting = not settlements and not loose and not stopping
         if self._clock.monotonic() >= self._renew_at:
             self._keep_on_failure(settlements, loose, self._renew)
@@ -240,6 +266,15 @@ class Intake:
             self._close()
             return True
         return False
+
+    def _orphans(self) -> list[Effects]:
+        """What was acknowledged for the main thread, which takes nothing any more: send it again.
+
+        What is not acknowledged goes back when the consumer is closed.
+        """
+        orphans = [self._endings.sent_again(a.delivery) for a in self._admitted if a.acked]
+        self._admitted.clear()
+        return orphans
 
     def _receive(self, credit: int, longest: float | None) -> Sequence[Delivery]:
         assert self._consumer is not None
@@ -307,55 +342,57 @@ class Intake:
             self._publisher.close()
         assert self._consumer is not None
         self._consumer.close()
+        self._held.clear()
 
     # --- what comes in ----------------------------------------------------------------------------
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
         now = self._clock.now()
         admitted: list[Admitted] = []
+        early: list[Admitted] = []
         ended: list[Settlement] = []
-        acks: list[Settlement] = []
         chatty = logger.isEnabledFor(logging.INFO)
         for delivery in deliveries:
             self._held.add(delivery.receipt)
             try:
                 peek = envelope.peek(delivery.raw)
-            except WireError as error:
+                decision = admit(
+                    peek,
+                    count=delivery.count,
+                    now=now,
+                    plan=self._plan,
+                    revoked=self._revoked,
+                    rested=peek.eta is not None and self._rested.take(peek.id, peek.eta),
+                )
+                if not isinstance(decision, Run):
+                    if isinstance(decision, Rest) and decision.until == peek.eta:
+                        self._rested.note(peek.id, decision.until)
+                    _log_decision(peek, decision)
+                    ended.append(self._endings.decided(delivery, peek, decision, now))
+                    continue
+            except Exception as error:
                 logger.error(
                     "A message in queue %s cannot be read and is set aside: %s",
                     delivery.queue,
                     error,
+                    exc_info=not isinstance(error, WireError),
                 )
                 ended.append(self._endings.undecodable(delivery, error))
                 continue
-            decision = admit(
-                peek,
-                count=delivery.count,
-                now=now,
-                plan=self._plan,
-                revoked=self._revoked,
-                rested=peek.eta is not None and self._rested.take(peek.id, peek.eta),
-            )
-            if not isinstance(decision, Run):
-                if isinstance(decision, Rest) and decision.until == peek.eta:
-                    self._rested.note(peek.id, decision.until)
-                _log_decision(peek, decision)
-                ended.append(self._endings.decided(delivery, peek, decision, now))
-                continue
             if chatty:
                 logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id)
-            early = decision.traits.early_ack
-            if early:
-                acks.append(Settlement(delivery.receipt, Ack()))
-            admitted.append(Admitted(delivery, peek, decision, early))
-        if acks:
-            admitted = self._acknowledge(admitted, acks)
+            if decision.traits.early_ack:
+                early.append(Admitted(delivery, peek, decision, acked=True))
+            else:
+                admitted.append(Admitted(delivery, peek, decision, acked=False))
         with self._lock:
             self._admitted.extend(admitted)
             self._settlements.extend(ended)
+        if early:
+            self._acknowledge(early)
         self._notify()
 
-    def _acknowledge(self, admitted: list[Admitted], acks: list[Settlement]) -> list[Admitted]:
+    def _acknowledge(self, early: list[Admitted]) -> None:
         """Acknowledge the early ones before they run; what was no longer ours is not run.
 
         If the connection is lost over it nobody knows whether they were acknowledged. They are
@@ -363,6 +400,7 @@ class Intake:
         lost, which is what ``at most once`` allows and ``acks_late`` prevents.
         """
         assert self._consumer is not None
+        acks = [Settlement(each.delivery.receipt, Ack()) for each in early]
         self._held.difference_update(ack.receipt for ack in acks)
         try:
             lost = set(self._consumer.exchange(acks, 0).lost)
@@ -372,11 +410,9 @@ class Intake:
                 " they may be lost",
                 len(acks),
             )
-            early = {ack.receipt for ack in acks}
-            with self._lock:
-                self._admitted.extend(a for a in admitted if a.delivery.receipt not in early)
             raise
-        return [each for each in admitted if each.delivery.receipt not in lost]
+        with self._lock:
+            self._admitted.extend(a for a in early if a.delivery.receipt not in lost)
 
     def _hear_revocations(self) -> None:
         assert self._consumer is not None
@@ -388,7 +424,7 @@ class Intake:
         while len(self._revoked) > REVOKED_KEPT:
             del self._revoked[next(iter(self._revoked))]
         with self._lock:
-            self._terminate.extend(news)
+            self._news.extend(news)
         self._notify()
 
     # --- effects without a claim (early acknowledgement) ------------------------------------------
@@ -400,6 +436,8 @@ class Intake:
             if self._publisher is None:
                 self._publisher = self._broker.open_publisher()
             self._publisher.publish(outgoing, timeout=PUBLISH_TIMEOUT)
+            # Should the records fail now, these must not be sent twice.
+            loose[:] = [Effects(each.records) for each in loose if each.records]
         if records and self._backend is not None:
             self._backend.store(records)
 

@@ -16,7 +16,7 @@ from umbel.worker.admission import Run
 
 
 class Entry(msgspec.Struct, eq=False):
-    """One claim. ``began`` and ``assigned`` are monotonic seconds."""
+    """One claim. ``waits_since``: monotonic seconds since it has waited for an executor."""
 
     id: int
     delivery: Delivery
@@ -25,11 +25,9 @@ class Entry(msgspec.Struct, eq=False):
     acked: bool
     """The broker has forgotten it already (early acknowledgement)."""
     step: Step = Step.CLAIMED
-    assigned: float = 0.0
-    began: float | None = None
-    soft_sent: bool = False
+    waits_since: float = 0.0
     ending: str | None = None
-    """Why the supervisor is killing its executor: ``time limit``, ``terminated`` or ``cold``."""
+    """What the supervisor has ordered to end it: ``time limit``, ``terminated`` or ``revoked``."""
 
 
 class Ledger:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from umbel.app import logs, signals
+from umbel.app import logs
 from umbel.app.banner import delivery_promise, worker_banner
 from umbel.app.finding import find_app
 from umbel.config.driver_options import backend_options, broker_options
@@ -22,6 +22,7 @@ from umbel.config.settings import Settings
 from umbel.config.urls import censored
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
+from umbel.worker.announcing import WorkerFace, face_of, tell_init, tell_setup
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
 from umbel.worker.plan import TaskTraits, WorkerPlan
 from umbel.worker.worker_options import POOLS, WorkerOptions
@@ -42,6 +43,7 @@ class Loaded(msgspec.Struct):
 
     app: Any
     plan: WorkerPlan
+    face: WorkerFace
     green: GeventLibrary | EventletLibrary | None
 
     @property
@@ -83,20 +85,13 @@ def load(options: WorkerOptions) -> Loaded:
         no_color=options.no_color,
     )
     logs.setup_logging(log)
-    if signals.celeryd_init.receivers:
-        signals.celeryd_init.send(sender=node, instance=None, conf=app.conf, options=options)
+    face = face_of(app, node, options)
+    tell_init(face)
     app.import_modules()
     app.finalize()
     logs.redirect_standard_streams(log)
-    if signals.worker_init.receivers:
-        signals.worker_init.send(sender=None)
-    return Loaded(app, make_plan(app, options, pool=pool, node=node, log=log), green)
-
-
-def _node(hostname: str | None) -> str:
-    host = socket.gethostname()
-    node = logs.expand_node_format(hostname or "celery@%h", f"celery@{host}")
-    return node if "@" in node else f"{node}@{host}"
+    tell_setup(face)
+    return Loaded(app, make_plan(app, options, pool=pool, node=node, log=log), face, green)
 
 
 def _app(options: WorkerOptions) -> App:
@@ -188,6 +183,7 @@ def make_plan(
         soft_limit=settings.task_soft_time_limit,
         max_tasks_per_child=settings.worker_max_tasks_per_child,
         max_memory_per_child=settings.worker_max_memory_per_child,
+        start_timeout=settings.worker_proc_alive_timeout,
         shutdown_timeout=settings.worker_shutdown_timeout,
         result_serializer=settings.result_serializer,
         result_expires=settings.result_expires,

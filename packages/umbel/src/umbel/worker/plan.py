@@ -59,6 +59,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     soft_limit: float | None
     max_tasks_per_child: int | None
     max_memory_per_child: int | None
+    start_timeout: float
+    """Seconds an executor may take to come up (``worker_proc_alive_timeout``)."""
     shutdown_timeout: float | None
     result_serializer: str
     result_expires: float | None
@@ -108,9 +110,22 @@ class Fork(msgspec.Struct, frozen=True, array_like=True, tag="f"):
     seat: int
 
 
+class Announce(msgspec.Struct, frozen=True, array_like=True, tag="a"):
+    """Fire one of the worker's signals, where user code may run.
+
+    ``name``: ``worker_ready``, ``worker_shutting_down`` (with the other three) or
+    ``worker_shutdown``.
+    """
+
+    name: str
+    sig: str = ""
+    how: str = ""
+    exitcode: int = 0
+
+
 class Quit(msgspec.Struct, frozen=True, array_like=True, tag="q"):
     """End, once every executor has."""
 
 
-TemplateOrder: TypeAlias = Fork | Quit
+TemplateOrder: TypeAlias = Fork | Announce | Quit
 """Everything the supervisor says to the template."""

@@ -10,13 +10,15 @@ never runs user code either: executors do, in processes forked from the template
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import assert_never
 
 from umbel.clock import Clock
+from umbel.errors import UmbelError
 from umbel.model.assignment import (
     Assignment,
     Began,
@@ -27,13 +29,13 @@ from umbel.model.assignment import (
 )
 from umbel.model.delivery import Effects, Settlement
 from umbel.model.lifecycle import Step
-from umbel.model.queues import Outgoing, Queue
+from umbel.model.queues import Outgoing
 from umbel.ports import Pool
 from umbel.wire import envelope
 from umbel.worker.endings import Endings
 from umbel.worker.intake import Intake, Taken
 from umbel.worker.ledger import Entry, Ledger
-from umbel.worker.plan import WorkerPlan
+from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.shutdown import Phase, Shutdown
 from umbel.worker.timelimits import TimeLimits
 
@@ -45,16 +47,26 @@ COLD_PATIENCE = 5.0
 """Seconds killed executors have to be seen dead; then their tasks go back all the same."""
 LAST_WORDS = 5.0
 """Seconds to settle what is left when the executors have ended."""
+HAND_BACK_AFTER = 0.2
+"""Seconds a claim waits for a free slot here; then another worker may have one."""
 
 
 class Supervisor:
     """One worker. ``run`` returns its exit code. Main thread only, except ``ask_to_stop``."""
 
-    def __init__(self, plan: WorkerPlan, pool: Pool, intake: Intake, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        pool: Pool,
+        intake: Intake,
+        clock: Clock,
+        announce: Callable[[Announce], None] = lambda _: None,
+    ) -> None:
         self._plan = plan
         self._pool = pool
         self._intake = intake
         self._clock = clock
+        self._announce = announce
         self._endings = Endings(plan)
         self._ledger = Ledger()
         self._waiting: deque[Entry] = deque()
@@ -62,18 +74,23 @@ class Supervisor:
         self._limited = False
         """Whether any task here ever had a time limit: most workers never look."""
         self._shutdown = Shutdown(plan.shutdown_timeout)
-        self._asked: list[bool] = []
+        self._asked: list[tuple[bool, str]] = []
+        self._signals = 0
+        self._exit_code = 0
+        self._ready = False
         self._settlements: list[Settlement] = []
         self._loose: list[Effects] = []
         self._processed: dict[str, int] = {}
         self._posted_free = -1
-        self._went_cold = False
 
     # --- from outside -----------------------------------------------------------------------------
 
-    def ask_to_stop(self, *, cold: bool = False) -> None:
-        """Begin a warm shutdown, or a cold one; a second call is cold. Any thread or handler."""
-        self._asked.append(cold)
+    def ask_to_stop(self, *, cold: bool = False, sig: str = "") -> None:
+        """Begin a warm shutdown, or a cold one; a second call is cold. Any thread or handler.
+
+        ``sig``: the name of the signal that asks, where it is one.
+        """
+        self._asked.append((cold, sig))
         self._pool.wake()
 
     def wake(self) -> None:
@@ -81,18 +98,26 @@ class Supervisor:
         self._pool.wake()
 
     def handle_signals(self) -> None:
-        """Take SIGTERM and SIGINT as warm, SIGQUIT as cold; asked twice is cold."""
+        """Take SIGTERM and SIGINT as warm, SIGQUIT as cold; twice is cold, three times is at once.
 
-        def warm(_number: int, _frame: FrameType | None) -> None:
-            self.ask_to_stop()
+        Celery's ``REMAP_SIGTERM=SIGQUIT`` in the environment makes SIGTERM cold. At once means that
+        this process ends with status 1 and its executors with it; what they ran is rescued when the
+        lease ends.
+        """
+        term_is_cold = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
 
-        def cold(_number: int, _frame: FrameType | None) -> None:
-            self.ask_to_stop(cold=True)
+        def asked(number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+            if self._signals > 2:
+                os.write(2, b"Asked a third time: ending at once\n")
+                os._exit(1)
+            name = signal.Signals(number).name
+            cold = name == "SIGQUIT" or (name == "SIGTERM" and term_is_cold)
+            self.ask_to_stop(cold=cold, sig=name)
 
-        signal.signal(signal.SIGTERM, warm)
-        signal.signal(signal.SIGINT, warm)
-        if hasattr(signal, "SIGQUIT"):
-            signal.signal(signal.SIGQUIT, cold)
+        for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), asked)
 
     @property
     def processed(self) -> Mapping[str, int]:
@@ -102,7 +127,10 @@ class Supervisor:
     # --- the loop ---------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Work until asked to stop. Return 0 after a warm end, 1 after a cold one or a failure."""
+        """Work until asked to stop. Return 0 after a warm end, 1 after a cold one or a failure.
+
+        In the ``celery`` profile a warm end by SIGINT is 1 as well, as in Celery.
+        """
         self._pool.start()
         self._intake.start()
         while self._shutdown.phase is not Phase.OVER:
@@ -111,13 +139,21 @@ class Supervisor:
 
     def step(self, timeout: float) -> None:
         """Look around once, waiting up to ``timeout`` seconds for something to happen."""
-        for event in self._pool.poll(timeout):
-            if isinstance(event, Report):
-                self._reported(event)
-            else:
-                self._hear(event)
+        try:
+            for event in self._pool.poll(timeout):
+                if isinstance(event, Report):
+                    self._reported(event)
+                else:
+                    self._hear(event)
+        except UmbelError as error:  # no executor can be started any more
+            logger.critical("The worker ends: %s", error)
+            self.ask_to_stop(cold=True)
+        if not self._ready and self._intake.connected.is_set():
+            self._ready = True
+            self._announce(Announce("worker_ready"))
         self._take(self._intake.take())
-        self._look_at_limits()
+        if self._limited:
+            self._look_at_limits()
         self._look_at_shutdown()
         self._dispatch()
         self._post()
@@ -131,20 +167,20 @@ class Supervisor:
         left = self._shutdown.left(now)
         if left is not None:
             timeout = min(timeout, left)
-        return timeout
+        return min(timeout, HAND_BACK_AFTER) if self._waiting else timeout
 
     def _dispatch(self) -> None:
         if not self._waiting:
             return
         room = self._pool.room()
-        if room <= 0:
-            return
         now = self._clock.monotonic()
+        if room <= 0:
+            self._look_at_waiting(now)
+            return
         batch: list[Assignment] = []
         while self._waiting and len(batch) < room:
             entry = self._waiting.popleft()
             self._ledger.move(entry, Step.ASSIGNED)
-            entry.assigned = now
             delivery, run = entry.delivery, entry.run
             batch.append(
                 Assignment(
@@ -163,7 +199,7 @@ class Supervisor:
     def _post(self) -> None:
         free = 0
         if self._shutdown.phase is Phase.WORKING:
-            free = max(0, self._pool.capacity() - len(self._ledger))
+            free = max(0, self._pool.room() - len(self._waiting))
         if not self._settlements and not self._loose and free == self._posted_free:
             return
         self._intake.post(
@@ -180,19 +216,24 @@ class Supervisor:
     # --- what came in -----------------------------------------------------------------------------
 
     def _take(self, taken: Taken) -> None:
+        now = self._clock.monotonic()
         for admitted in taken.admitted:
             entry = self._ledger.open(
                 admitted.delivery, admitted.peek, admitted.run, acked=admitted.acked
             )
-            self._waiting.append(entry)
+            entry.waits_since = now
+            if self._shutdown.phase is Phase.WORKING:
+                self._waiting.append(entry)
+            else:
+                self._hand_back(entry)
         for receipt in taken.escaped:
             escaped = self._ledger.by_receipt(receipt)
             if escaped is not None and not escaped.acked:
                 self._escaped(escaped)
-        for revocation in taken.terminate:
+        for revocation in taken.revoked:
             revoked = self._ledger.by_task_id(revocation.task_id)
-            if revoked is not None and revocation.terminate:
-                self._terminate(revoked)
+            if revoked is not None:
+                self._revoked(revoked, terminate=revocation.terminate)
         if taken.admitted:
             self._posted_free = -1
 
@@ -207,16 +248,22 @@ class Supervisor:
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
         self._ledger.move(entry, Step.ESCAPED)
-        self._ledger.close(entry)
+        self._close(entry)
 
-    def _terminate(self, entry: Entry) -> None:
-        logger.info("Terminating task %s[%s]", entry.peek.task, entry.peek.id)
+    def _revoked(self, entry: Entry, *, terminate: bool) -> None:
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
-            self._settle(entry, self._endings.terminated(entry, self._clock.now()), "REVOKED")
-            return
-        entry.ending = "terminated"
-        self._pool.interrupt(entry.id, Interrupt.HARD, "terminated")
+            self._settle_revoked(entry, "revoked")
+        elif terminate:
+            logger.info("Terminating task %s[%s]", entry.peek.task, entry.peek.id)
+            entry.ending = "terminated"
+            self._pool.interrupt(entry.id, Interrupt.HARD, "terminated")
+        elif entry.ending is None:
+            entry.ending = "revoked"  # if an executor gives it back, it was not begun
+
+    def _settle_revoked(self, entry: Entry, why: str) -> None:
+        settlement = self._endings.terminated(entry, self._clock.now(), why)
+        self._settle(entry, settlement, "REVOKED")
 
     # --- what the pool says -----------------------------------------------------------------------
 
@@ -246,9 +293,14 @@ class Supervisor:
             entry, Settlement(entry.delivery.receipt, report.verdict, effects), report.state
         )
 
+    def _close(self, entry: Entry) -> None:
+        if self._limited:
+            self._limits.ended(entry.id)
+        self._ledger.close(entry)
+
     def _settle(self, entry: Entry, settlement: Settlement, state: str) -> None:
         self._ledger.move(entry, Step.REPORTED)
-        self._ledger.close(entry)
+        self._close(entry)
         self._processed[state] = self._processed.get(state, 0) + 1
         if not entry.acked:
             self._settlements.append(settlement)
@@ -274,8 +326,13 @@ class Supervisor:
         entry = self._ledger.get(entry_id)
         if entry is None:
             return
+        self._limits.ended(entry_id)
         self._ledger.move(entry, Step.CLAIMED)
-        if self._shutdown.phase is Phase.WORKING and self._pool.room() > 0:
+        entry.waits_since = self._clock.monotonic()
+        ending, entry.ending = entry.ending, None
+        if ending in ("terminated", "revoked"):
+            self._settle_revoked(entry, ending)
+        elif self._shutdown.phase is Phase.WORKING and self._pool.room() > len(self._waiting):
             self._waiting.appendleft(entry)
         else:
             # No slot here will be free soon: somebody else's may be.
@@ -289,8 +346,18 @@ class Supervisor:
                 self._waiting.appendleft(entry)  # nobody else can have it
             return
         self._ledger.move(entry, Step.REPORTED)
-        self._ledger.close(entry)
+        self._close(entry)
         self._settlements.append(self._endings.handed_back(entry))
+
+    def _look_at_waiting(self, now: float) -> None:
+        """What has waited too long for a slot goes back, and another worker may have it."""
+        keep: deque[Entry] = deque()
+        waiting, self._waiting = self._waiting, keep
+        for entry in waiting:
+            if entry.acked or now - entry.waits_since < HAND_BACK_AFTER:
+                keep.append(entry)
+            else:
+                self._hand_back(entry)
 
     def _lost(self, event: Lost) -> None:
         entry = self._ledger.get(event.id)
@@ -303,8 +370,8 @@ class Supervisor:
             logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit.args[0], name, task_id)
             self._settle(entry, settlement, "FAILURE")
         elif entry.ending == "terminated":
-            self._settle(entry, self._endings.terminated(entry, now), "REVOKED")
-        elif self._shutdown.phase >= Phase.COLD and not entry.acked:
+            self._settle_revoked(entry, "terminated")
+        elif (event.innocent or self._shutdown.phase >= Phase.COLD) and not entry.acked:
             logger.warning("Task %s[%s] was cut short; it goes back to its queue", name, task_id)
             self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED")
         else:
@@ -323,8 +390,6 @@ class Supervisor:
         self._limits.began(entry.id, now, run.soft_limit, run.hard_limit)
 
     def _look_at_limits(self) -> None:
-        if not self._limited:
-            return
         for limit in self._limits.due(self._clock.monotonic()):
             entry = self._ledger.get(limit.entry_id)
             if entry is None or entry.step is not Step.RUNNING:
@@ -345,18 +410,19 @@ class Supervisor:
     def _look_at_shutdown(self) -> None:
         now = self._clock.monotonic()
         asked, self._asked = self._asked, []
-        for cold in asked:
+        for cold, sig in asked:
             if self._shutdown.ask(cold=cold, now=now):
-                self._enter(self._shutdown.phase)
+                self._enter(self._shutdown.phase, sig)
+        if self._intake.failure is not None and self._shutdown.ask(cold=True, now=now):
+            self._enter(Phase.COLD)
+        if self._shutdown.phase is Phase.WORKING:
+            return
         if self._shutdown.expired(now) and self._shutdown.ask(cold=True, now=now):
             logger.warning("Tasks still run after %s s", self._plan.shutdown_timeout)
             self._enter(Phase.COLD)
-        if self._intake.failure is not None and self._shutdown.phase is Phase.WORKING:
-            self._shutdown.ask(cold=True, now=now)
-            self._enter(Phase.COLD)
         if self._shutdown.cold_for(now) > COLD_PATIENCE:
             self._give_up_on_executors()
-        if self._shutdown.phase is not Phase.WORKING and not len(self._ledger):
+        if not len(self._ledger):
             self._shutdown.phase = Phase.OVER
 
     def _give_up_on_executors(self) -> None:
@@ -366,36 +432,32 @@ class Supervisor:
                 entry.peek.task,
                 entry.peek.id,
             )
-            self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED")
+            self._lost(Lost(entry.id, None))
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: Phase, sig: str = "") -> None:
+        count = len(self._ledger)
         if phase is Phase.WARM:
-            logger.warning("Warm shutdown: waiting for %d tasks", self._running())
+            how = "Warm"
+            logger.warning("Warm shutdown: waiting for %d tasks", count)
+            self._exit_code = int(sig == "SIGINT" and self._plan.profile == "celery")
+        else:
+            how = "Cold"
+            logger.warning("Cold shutdown: returning %d tasks to their queues", count)
+            self._exit_code = 1
+        self._announce(Announce("worker_shutting_down", sig, how, self._exit_code))
+        if phase is Phase.WARM:
             self._pool.recall()
         else:
-            self._went_cold = True
-            logger.warning("Cold shutdown: returning %d tasks to their queues", self._running())
             self._pool.stop()
         waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            if not entry.acked:
-                self._hand_back(entry)
-            elif phase is Phase.WARM:
-                # Acknowledged already, so nobody else can have it: it still runs here, shortly.
-                self._waiting.append(entry)
-            else:
-                self._send_again(entry)
+        for entry in reversed(waiting):
+            # What is acknowledged already nobody else can have: in a warm shutdown it still runs.
+            self._hand_back(entry)
 
     def _send_again(self, entry: Entry) -> None:
-        """Acknowledged early and never begun, but the worker ends: publish it as it was."""
         self._ledger.move(entry, Step.REPORTED)
-        self._ledger.close(entry)
-        message = envelope.load(entry.delivery.raw)
-        again = Outgoing(message=message, queue=Queue(entry.delivery.queue))
-        self._loose.append(Effects((), (again,)))
-
-    def _running(self) -> int:
-        return len(self._ledger)
+        self._close(entry)
+        self._loose.append(self._endings.sent_again(entry.delivery))
 
     def _end(self) -> int:
         self._post()
@@ -406,5 +468,6 @@ class Supervisor:
                 "the claims of this worker",
             )
         self._pool.close()
+        self._announce(Announce("worker_shutdown"))
         failed = self._intake.failure is not None or not settled
-        return 1 if self._went_cold or failed else 0
+        return 1 if failed else self._exit_code

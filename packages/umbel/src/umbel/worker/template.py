@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import array
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from umbel.errors import UmbelError
+from umbel.worker.announcing import announce, tell_before_create_process
 from umbel.worker.executor import run_executor
 from umbel.worker.frames import FrameReader, pack
 from umbel.worker.lineage import die_with_parent
 from umbel.worker.loading import Loaded
-from umbel.worker.plan import Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
+from umbel.worker.plan import Announce, Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
+
+logger = logging.getLogger("umbel.worker")
 
 # The plain functions, taken before gevent or eventlet replace them: their versions hand children,
 # signals and the closing of descriptors to an event loop, and there is none in the template.
@@ -68,6 +73,8 @@ class _Template:
         self._loaded = loaded
         self._reader: FrameReader[TemplateOrder] = FrameReader(TemplateOrder)
         self._children: set[int] = set()
+        self._descriptors: deque[int] = deque()
+        """Sockets of executors that are not forked yet."""
         self._index = 0
 
     def serve(self) -> None:
@@ -77,39 +84,53 @@ class _Template:
         gc.freeze()
         _set_handler(signal.SIGCHLD, self._reap)
         while True:
-            data, descriptors = self._receive()
+            data = self._receive()
             if not data:
                 return
             for order in self._reader.feed(data):
-                if isinstance(order, Quit):
-                    return
-                self._fork(order, descriptors.pop(0))
+                match order:
+                    case Fork():
+                        self._fork(order, self._descriptors.popleft())
+                    case Announce():
+                        announce(self._loaded.face, order)
+                    case Quit():
+                        return
 
-    def _receive(self) -> tuple[bytes, list[int]]:
+    def _receive(self) -> bytes:
         # recvmsg on the plain socket type: gevent and eventlet replace the methods that wait.
         size = socket.CMSG_SPACE(16 * array.array("i").itemsize)
         try:
             data, ancillary, _, _ = self._sock.recvmsg(65_536, size)
         except OSError:
-            return b"", []
+            return b""
         descriptors = array.array("i")
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors.frombytes(payload[: len(payload) - len(payload) % 4])
-        return data, list(descriptors)
+        for descriptor in descriptors:
+            # A program that a task starts must not keep its executor's socket open.
+            os.set_inheritable(descriptor, False)
+        self._descriptors.extend(descriptors)
+        return data
 
     def _fork(self, order: Fork, descriptor: int) -> None:
         self._index += 1
+        tell_before_create_process(self._loaded.face)
         # A child may end before it is written down: hold its SIGCHLD back until it is.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         assert _fork is not None
-        pid = _fork()
-        if pid == 0:
-            self._become_executor(descriptor)
-        _close(descriptor)
-        self._children.add(pid)
-        _send(self._sock, Forked(order.seat, pid))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        try:
+            pid = _fork()
+            if pid == 0:
+                self._become_executor(descriptor)
+            self._children.add(pid)
+            _send(self._sock, Forked(order.seat, pid))
+        except OSError as error:
+            # The supervisor sees the line end at once, and tries again later.
+            logger.error("No executor can be forked: %s", error)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            _close(descriptor)
 
     def _become_executor(self, descriptor: int) -> None:
         """Never returns: whatever happens, the child must not go on as a second template."""
@@ -118,6 +139,8 @@ class _Template:
             _set_handler(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             self._sock.close()
+            for other in self._descriptors:  # or its socket would outlive it in this process
+                _close(other)
             code = run_executor(self._loaded, descriptor, self._index)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1

@@ -6,12 +6,14 @@ them. Belongs to the supervisor's main thread.
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Sequence
 
 from umbel.errors import ImproperlyConfigured, UmbelError
 from umbel.worker.frames import FrameReader, pack, read_some
-from umbel.worker.plan import Fork, Planned, Quit, TemplateWord, Unplanned, WorkerPlan
+from umbel.worker.plan import Announce, Fork, Planned, Quit, TemplateWord, Unplanned, WorkerPlan
 
 
 class TemplateGone(UmbelError):
@@ -62,17 +64,42 @@ class TemplateLink:
             )
         return self._reader.feed(data)
 
-    def fork(self, seat: int, theirs: socket.socket) -> None:
-        """Order one executor. Raises TemplateGone."""
+    def fork(self, seat: int, theirs: socket.socket) -> bool:
+        """Order one executor. False when too many orders wait already. Raises TemplateGone."""
         frame = pack((Fork(seat),))
         try:
             socket.send_fds(self.sock, [frame], [theirs.fileno()])
+            return True
+        except BlockingIOError:
+            return False
         except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                return False
             raise TemplateGone("the process that starts executors is gone") from error
 
-    def quit(self) -> None:
-        """Let the template end."""
+    def announce(self, word: Announce) -> None:
+        """Have one of the worker's signals fired."""
+        self._send(word)
+
+    def quit(self, timeout: float = 0.0) -> None:
+        """Let the template end, and wait for it so long: receivers of signals may have to finish.
+
+        It dies with this process in any case.
+        """
+        self._send(Quit())
+        deadline = time.monotonic() + timeout
+        self.sock.setblocking(True)
+        while (left := deadline - time.monotonic()) > 0:
+            self.sock.settimeout(left)
+            try:
+                if not self.sock.recv(65_536):
+                    break
+            except OSError:
+                break
+        self.sock.close()
+
+    def _send(self, word: Announce | Quit) -> None:
         try:
-            self.sock.send(pack((Quit(),)))
+            self.sock.send(pack((word,)))
         except OSError:
             pass  # gone already

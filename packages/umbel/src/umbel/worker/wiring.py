@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from types import FrameType
 
 from umbel.app import logs
 from umbel.clock import Clock, SystemClock
@@ -21,18 +24,22 @@ from umbel.errors import ImproperlyConfigured, UmbelError
 from umbel.model.presence import Presence
 from umbel.ports import Broker, Pool, ResultBackend
 from umbel.version import __version__
+from umbel.worker.announcing import announce, tell_process_init
 from umbel.worker.execution import Execution
 from umbel.worker.identity import become
 from umbel.worker.intake import Intake
 from umbel.worker.loading import load
 from umbel.worker.pidfile import PidFile
-from umbel.worker.plan import WorkerPlan
+from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.pools.process import ProcessPool
 from umbel.worker.pools.solo import SoloPool
 from umbel.worker.supervisor import Supervisor
 from umbel.worker.template import run_template
 from umbel.worker.template_link import TemplateGone, TemplateLink
 from umbel.worker.worker_options import WorkerOptions
+
+TEMPLATE_PATIENCE = 5.0
+"""Seconds that receivers of ``worker_shutdown`` have at the very end."""
 
 logger = logging.getLogger("umbel.worker")
 
@@ -43,6 +50,7 @@ def run_worker(options: WorkerOptions) -> int:
     0: a warm end; 1: cold, or a failure that was logged; the error of a wrong option, setting or
     app is raised as ImproperlyConfigured. Takes over this process's signal handlers.
     """
+    _end_early_on_signals()
     become(options.uid, options.gid, options.umask)
     pidfile = PidFile(options.pidfile) if options.pidfile else None
     if pidfile is not None:
@@ -56,6 +64,16 @@ def run_worker(options: WorkerOptions) -> int:
     finally:
         if pidfile is not None:
             pidfile.remove()
+
+
+def _end_early_on_signals() -> None:
+    """Until the supervisor hears signals: nothing is claimed yet, so just end, and tidily."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0 if number == signal.SIGTERM else 1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def _run_forking(options: WorkerOptions) -> int:
@@ -76,17 +94,29 @@ def _run_forking(options: WorkerOptions) -> int:
         link,
         processes=plan.processes,
         slots=plan.slots,
+        in_order=plan.pool == "prefork",
         lookahead=plan.lookahead,
         lookahead_cap=plan.lookahead_cap,
+        start_timeout=plan.start_timeout,
         clock=clock,
     )
-    return _supervise(plan, pool, clock, quiet=options.quiet)
+    try:
+        return _supervise(plan, pool, clock, link.announce, quiet=options.quiet)
+    finally:
+        link.quit(TEMPLATE_PATIENCE)
 
 
 def _run_solo(options: WorkerOptions) -> int:
     loaded = load(options)
     execution = Execution(loaded.app, node=loaded.plan.node, pid=os.getpid())
-    return _supervise(loaded.plan, SoloPool(execution), SystemClock(), quiet=options.quiet)
+    tell_process_init(loaded.face)
+    return _supervise(
+        loaded.plan,
+        SoloPool(execution),
+        SystemClock(),
+        lambda word: announce(loaded.face, word),
+        quiet=options.quiet,
+    )
 
 
 def _fork_template(options: WorkerOptions) -> TemplateLink:
@@ -106,17 +136,22 @@ def _fork_template(options: WorkerOptions) -> TemplateLink:
     return TemplateLink(ours, pid)
 
 
-def _supervise(plan: WorkerPlan, pool: Pool, clock: Clock, *, quiet: bool) -> int:
+def _supervise(
+    plan: WorkerPlan,
+    pool: Pool,
+    clock: Clock,
+    announce: Callable[[Announce], None],
+    *,
+    quiet: bool,
+) -> int:
     logs.setup_logging(plan.log)
     if not quiet:
         print(plan.banner, flush=True)  # noqa: T201 - the banner is what the command shows
     for warning in plan.warnings:
         logger.warning("%s", warning)
     broker, backend = open_stores(plan)
-    if plan.purge:
-        _purge(broker, plan)
     intake = Intake(broker, backend, plan, presence_of(plan), clock=clock, notify=pool.wake)
-    supervisor = Supervisor(plan, pool, intake, clock)
+    supervisor = Supervisor(plan, pool, intake, clock, announce)
     supervisor.handle_signals()
     try:
         return supervisor.run()
@@ -146,9 +181,3 @@ def presence_of(plan: WorkerPlan) -> Presence:
         version=__version__,
         started=time.time(),
     )
-
-
-def _purge(broker: Broker, plan: WorkerPlan) -> None:
-    for queue in plan.queues:
-        count = broker.purge(queue.name)
-        logger.warning("Purged %d messages from queue %s", count, queue.name)

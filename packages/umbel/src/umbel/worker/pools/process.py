@@ -12,7 +12,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from umbel.clock import Clock
 from umbel.model.assignment import (
@@ -33,23 +33,34 @@ from umbel.model.assignment import (
 from umbel.ports import Pool
 from umbel.worker.frames import read_some
 from umbel.worker.plan import Forked, Gone, TemplateWord
-from umbel.worker.pools.seats import Pace, Seat, SeatState
+from umbel.worker.pools.bell import Bell
+from umbel.worker.pools.dealing import deal
+from umbel.worker.pools.seats import (
+    LEAVE_PATIENCE,
+    RECALL_AFTER,
+    STATUS_PATIENCE,
+    Pace,
+    Refill,
+    Seat,
+    SeatState,
+)
 from umbel.worker.template_link import TemplateGone, TemplateLink
 
 logger = logging.getLogger("umbel.worker")
 
-RECALL_AFTER = 0.1
-"""Seconds a task runs before what waits behind it is taken back: twice the usual look-ahead."""
 LOOKAHEAD_SHARED = 4
 """Tasks per slot that a process of many slots may hold, whatever the cap."""
-STATUS_PATIENCE = 1.0
-"""Seconds to wait for the exit status of an executor whose socket is closed."""
+NEIGHBOURS_GRACE = 1.0
+"""Seconds that tasks beside one that must be ended by force have to end by themselves."""
 CLOSE_PATIENCE = 2.0
 """Seconds idle executors have to end by themselves at the very end."""
 
 
 class ProcessPool(Pool):
-    """Seats filled by executor processes, refilled when one dies or retires."""
+    """Seats filled by executor processes, refilled when one dies or retires.
+
+    ``in_order``: executors of one slot that do not say what they begin (``slots.single``).
+    """
 
     def __init__(
         self,
@@ -57,123 +68,125 @@ class ProcessPool(Pool):
         *,
         processes: int,
         slots: int,
+        in_order: bool,
         lookahead: float,
         lookahead_cap: int,
+        start_timeout: float,
         clock: Clock,
     ) -> None:
         self._template = template
         self._wanted = processes
         self._slots = slots
+        self._in_order = in_order
         self._lookahead = lookahead
         self._cap = lookahead_cap
+        self._start_timeout = start_timeout
         self._clock = clock
         self._pace = Pace()
+        self._refill = Refill()
         self._seats: dict[int, Seat] = {}
         self._next_seat = 0
         self._where: dict[int, Seat] = {}
-        self._offered: list[tuple[Seat, int]] = []
-        """Seats with room, and how many assignments each may hold: what ``room`` told last."""
         self._selector = selectors.DefaultSelector()
-        self._bell_in, self._bell_out = socket.socketpair()
-        self._bell_in.setblocking(False)
-        self._bell_out.setblocking(False)
+        self._bell = Bell()
         self._events: list[PoolEvent] = []
         self._closing = False
+        self._closed = False
+        self._template_gone: TemplateGone | None = None
+        self._told_gone = False
         self.restarts = 0
         """How many executors were replaced because they died."""
-        self._selector.register(self._bell_out, selectors.EVENT_READ, None)
+        self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._selector.register(template.sock, selectors.EVENT_READ, template)
 
     # --- the port ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        for _ in range(self._wanted):
-            self._add_seat()
+        self._add_seats(self._wanted)
 
     def capacity(self) -> int:
         return sum(depth for _, depth in self._depths())
 
     def room(self) -> int:
-        # Kept for the submit that follows: a moment later a seat may count as stuck.
-        self._offered = [(seat, depth) for seat, depth in self._depths() if depth > len(seat.held)]
-        return sum(depth - len(seat.held) for seat, depth in self._offered)
+        return sum(max(0, depth - len(seat.held)) for seat, depth in self._depths())
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
         now = self._clock.monotonic()
-        for seat, share in self._deal(assignments):
+        self._pace.note_sizes(assignments)
+        shares = deal(assignments, self._depths())
+        if not shares:
+            self._events.append(Returned(tuple(each.id for each in assignments)))
+        for seat, share in shares:
+            idle = not seat.held
+            if not seat.give(share, now):
+                self._events.append(Returned(tuple(each.id for each in share)))
+                continue
             for assignment in share:
                 self._where[assignment.id] = seat
-            idle = not seat.held
-            try:
-                seat.give(share, now)
-            except OSError:
-                self._died(seat)
-            else:
-                self._watch_writes(seat)
-                if idle:
-                    self._note_begun(seat)
+            self._watch_writes(seat)
+            if idle:
+                self._note_begun(seat)
 
     def poll(self, timeout: float) -> Sequence[PoolEvent]:
-        if not self._events:
-            for key, mask in self._selector.select(self._patience(timeout)):
-                if isinstance(key.data, Seat):
-                    self._serve(key.data, mask)
-                elif key.data is None:
-                    self._drain_bell()
-                else:
-                    self._hear_template()
+        if self._template_gone is not None and not (self._told_gone or self._closing):
+            self._told_gone = True
+            raise self._template_gone
+        for key, mask in self._selector.select(0 if self._events else self._patience(timeout)):
+            if isinstance(key.data, Seat):
+                self._serve(key.data, mask)
+            elif key.data is None:
+                self._bell.drain()
+            else:
+                self._hear_template()
         self._look_after()
         events, self._events = self._events, []
         return events
 
     def wake(self) -> None:
-        try:
-            self._bell_in.send(b"!")
-        except BlockingIOError:
-            pass  # the bell is full: it rings already
+        self._bell.ring()
 
     def interrupt(self, assignment_id: int, how: Interrupt, reason: str) -> bool:
         seat = self._where.get(assignment_id)
-        if seat is None or seat.pid is None:
+        if seat is None or seat.pid is None or seat.state is SeatState.DEAD:
             return False
-        if how is Interrupt.HARD:
-            _kill(seat.pid, signal.SIGKILL)
+        if how is Interrupt.SOFT:
+            return self._order(seat, Cancel(assignment_id, reason))
+        self._hear(seat, seat.hear_kept())
+        if assignment_id not in seat.held:
+            return False
+        seat.doomed.add(assignment_id)
+        if seat.runs(assignment_id):
+            self._condemn(seat)
             return True
-        return self._order(seat, Cancel(assignment_id, reason))
+        # It waits behind another, which must not die for it.
+        return self._order(seat, Recall())
 
     def recall(self) -> None:
         for seat in list(self._seats.values()):
-            if seat.held and seat.state is not SeatState.DEAD:
+            if seat.held:
                 seat.recalled = True
                 self._order(seat, Recall())
 
     def stop(self) -> None:
         self._closing = True
         for seat in self._seats.values():
-            if seat.pid is not None:
-                _kill(seat.pid, signal.SIGKILL)
+            self._kill(seat)
 
     def close(self) -> None:
-        self._closing = True
+        if self._closed:
+            return
+        self._closing = self._closed = True
         for seat in list(self._seats.values()):
-            if seat.state is not SeatState.DEAD:
-                self._order(seat, Stop())
+            self._order(seat, Stop())
         deadline = self._clock.monotonic() + CLOSE_PATIENCE
         while self._seats and self._clock.monotonic() < deadline:
             self.poll(0.05)
         self.stop()
-        self._template.quit()
+        for seat in self._seats.values():
+            if seat.state is not SeatState.DEAD:
+                seat.close()
         self._selector.close()
-        self._bell_in.close()
-        self._bell_out.close()
-
-    def _patience(self, timeout: float) -> float:
-        """At most until a busy executor must be looked at: nobody wakes us for that."""
-        moments = [seat.looked_at(RECALL_AFTER) for seat in self._seats.values() if seat.takes]
-        looks = [moment for moment in moments if moment is not None]
-        if not looks:
-            return timeout
-        return min(timeout, max(0.0, min(looks) - self._clock.monotonic()) + 0.001)
+        self._bell.close()
 
     # --- seats ------------------------------------------------------------------------------------
 
@@ -200,49 +213,38 @@ class ProcessPool(Pool):
         if begun is not None:
             self._events.append(Began(begun, None))
 
-    def _add_seat(self) -> None:
+    def _add_seats(self, count: int) -> None:
+        for _ in range(count):
+            if self._template_gone is not None or not self._add_seat():
+                return
+
+    def _add_seat(self) -> bool:
+        """Order one more executor. False when it cannot be now."""
         self._next_seat += 1
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        seat = Seat(self._next_seat, ours, self._slots)
-        self._seats[seat.number] = seat
-        self._selector.register(ours, selectors.EVENT_READ, seat)
+        seat = Seat(self._next_seat, ours, self._slots, in_order=self._in_order)
+        ordered = False
         try:
-            self._template.fork(seat.number, theirs)
+            ordered = self._template.fork(self._next_seat, theirs)
+        except TemplateGone as error:
+            self._lost_template(error)
         finally:
             theirs.close()
-
-    def _deal(
-        self, assignments: Sequence[Assignment]
-    ) -> Iterator[tuple[Seat, Sequence[Assignment]]]:
-        """Share a batch out so that every seat holds about as much, in the order claimed."""
-        rooms = sorted(self._offered, key=lambda each: len(each[0].held))
-        if len(assignments) == 1 or len(rooms) == 1:
-            yield rooms[0][0], assignments
-            return
-        shares: dict[int, list[Assignment]] = {seat.number: [] for seat, _ in rooms}
-        level, at = len(rooms[0][0].held), 0
-        while at < len(assignments):
-            for seat, depth in rooms:
-                share = shares[seat.number]
-                if at < len(assignments) and len(seat.held) + len(share) <= min(level, depth - 1):
-                    share.append(assignments[at])
-                    at += 1
-            level += 1
-        for seat, _ in rooms:
-            if shares[seat.number]:
-                yield seat, shares[seat.number]
+        if not ordered:
+            seat.close()
+            return False
+        self._seats[seat.number] = seat
+        self._selector.register(ours, selectors.EVENT_READ, seat)
+        return True
 
     def _order(self, seat: Seat, order: Recall | Stop | Cancel) -> bool:
         """Send an order that a busy executor must hear now: the signal makes it look."""
-        try:
-            seat.send((order,))
-        except OSError:
-            self._died(seat)
+        if not seat.send((order,)):
             return False
         self._watch_writes(seat)
-        if seat.pid is not None and seat.state in (SeatState.READY, SeatState.LEAVING):
-            _kill(seat.pid, signal.SIGUSR1)
+        if self._in_order and seat.pid is not None and seat.state is not SeatState.STARTING:
+            _signal(seat.pid, signal.SIGUSR1)
         return True
 
     def _watch_writes(self, seat: Seat) -> None:
@@ -252,15 +254,35 @@ class ProcessPool(Pool):
         if self._selector.get_key(seat.sock).events != wanted:
             self._selector.modify(seat.sock, wanted, seat)
 
+    # --- ending one by force ----------------------------------------------------------------------
+
+    def _condemn(self, seat: Seat) -> None:
+        """Something in there must end; what runs beside it gets a moment to end by itself."""
+        if seat.kill_at is not None:
+            return
+        now = self._clock.monotonic()
+        seat.kill_at = now
+        if not seat.begun - seat.doomed:
+            seat.deaf = True  # nothing more for one that is about to die
+            self._kill(seat)
+            return
+        seat.kill_at = now + NEIGHBOURS_GRACE
+        seat.state = SeatState.LEAVING
+        seat.since = now
+        self._order(seat, Stop())
+
+    def _kill(self, seat: Seat) -> None:
+        if seat.pid is not None and seat.state is not SeatState.DEAD:
+            seat.killed_for = frozenset(seat.doomed)
+            _signal(seat.pid, signal.SIGKILL)
+
     # --- what is heard ----------------------------------------------------------------------------
 
     def _serve(self, seat: Seat, mask: int) -> None:
+        if seat.state is SeatState.DEAD:
+            return  # the template's word came first in this round
         if mask & selectors.EVENT_WRITE:
-            try:
-                seat.writer.flush()
-            except OSError:
-                self._died(seat)
-                return
+            seat.flush()
             self._watch_writes(seat)
         if mask & selectors.EVENT_READ:
             data = read_some(seat.sock)
@@ -277,39 +299,45 @@ class ProcessPool(Pool):
             if isinstance(word, Report):
                 if not seat.finished(word, now):
                     continue
-                self._where.pop(word.id, None)
+                del self._where[word.id]
                 self._pace.note(word.seconds)
                 self._events.append(word)
                 self._note_begun(seat)
             elif isinstance(word, Began):
+                seat.began(word.id)
                 self._events.append(word)
             elif isinstance(word, Returned):
                 for assignment_id in word.ids:
-                    seat.held.pop(assignment_id, None)
+                    seat.forget(assignment_id)
                     self._where.pop(assignment_id, None)
                 self._events.append(word)
             elif isinstance(word, Ready):
                 seat.pid = word.pid
                 seat.state = SeatState.READY
+                self._refill.succeeded()
             else:
                 self._retire(seat, word)
 
     def _retire(self, seat: Seat, word: Leaving) -> None:
         logger.debug("Executor %s retires: %s", seat.pid, word.why)
         seat.state = SeatState.LEAVING
-        if not self._closing:
-            self._add_seat()
+        seat.since = self._clock.monotonic()
+        # The answer that it waits for: nothing more comes, so nothing is lost on the way.
+        self._order(seat, Stop())
 
     def _hear_template(self) -> None:
         try:
             words = self._template.hear()
-        except TemplateGone:
+        except TemplateGone as error:
             self._selector.unregister(self._template.sock)
-            if self._closing:
-                return
-            raise
+            self._lost_template(error)
+            return
         for word in words:
             self._hear_about(word)
+
+    def _lost_template(self, error: TemplateGone) -> None:
+        if self._template_gone is None:
+            self._template_gone = error
 
     def _hear_about(self, word: TemplateWord) -> None:
         match word:
@@ -317,68 +345,120 @@ class ProcessPool(Pool):
                 seat = self._seats.get(number)
                 if seat is not None:
                     seat.pid = pid
+                    seat.since = self._clock.monotonic()
             case Gone(pid=pid, status=status):
                 for seat in self._seats.values():
                     if seat.pid == pid:
                         seat.status = status
+                        self._died(seat)
             case _:
                 pass
-
-    def _drain_bell(self) -> None:
-        try:
-            while self._bell_out.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
 
     # --- what becomes of executors ----------------------------------------------------------------
 
     def _died(self, seat: Seat) -> None:
+        """Its socket ended, or the template reaped it (a child of its own may hold the socket)."""
         if seat.state is SeatState.DEAD:
             return
-        # Its last words: in the socket where it was a write that failed, and what it had kept.
-        while data := read_some(seat.sock):
+        while data := read_some(seat.sock):  # its last words
             self._hear(seat, seat.reader.feed(data))
         self._hear(seat, seat.hear_kept())
-        seat.state = SeatState.DEAD
-        seat.died_at = self._clock.monotonic()
         self._selector.unregister(seat.sock)
         seat.close()
+        seat.died(self._clock.monotonic())
+
+    def _patience(self, timeout: float) -> float:
+        """At most until something must be looked after: nobody wakes us for that."""
+        if timeout <= 0:
+            return 0.0
+        now = self._clock.monotonic()
+        moments = [
+            moment
+            for seat in self._seats.values()
+            if (moment := seat.next_look(self._start_timeout))
+        ]
+        if moments:
+            timeout = min(timeout, max(0.001, min(moments) - now + 0.001))
+        if not self._closing and len(self._live()) < self._wanted:
+            timeout = min(timeout, self._refill.wait(now) + 0.01)
+        return timeout
 
     def _look_after(self) -> None:
         now = self._clock.monotonic()
         for seat in list(self._seats.values()):
-            if seat.state is SeatState.DEAD:
-                if seat.status is not None or now - seat.died_at > STATUS_PATIENCE:
-                    self._bury(seat)
-            elif (
-                seat.takes
-                and len(seat.held) > seat.slots
-                and not seat.recalled
-                and seat.stuck(now, RECALL_AFTER)
-            ):
-                self._hear(seat, seat.hear_kept())
-                if len(seat.held) > seat.slots:
-                    seat.recalled = True
-                    self._order(seat, Recall())
+            match seat.state:
+                case SeatState.READY:
+                    self._look_after_ready(seat, now)
+                case SeatState.STARTING:
+                    self._look_after_starting(seat, now)
+                case SeatState.LEAVING:
+                    self._look_after_leaving(seat, now)
+                case SeatState.DEAD:
+                    if seat.status is not None or now - seat.died_at > STATUS_PATIENCE:
+                        self._bury(seat, now)
+        if not self._closing and self._refill.wait(now) <= 0.0:
+            self._add_seats(self._wanted - len(self._live()))
 
-    def _bury(self, seat: Seat) -> None:
-        """Say what is lost and fill the seat again.
+    def _look_after_ready(self, seat: Seat, now: float) -> None:
+        if seat.doomed and any(seat.runs(each) for each in seat.doomed):
+            self._condemn(seat)
+        elif len(seat.held) > seat.slots and not seat.recalled and seat.stuck(now, RECALL_AFTER):
+            self._hear(seat, seat.hear_kept())
+            if len(seat.held) > seat.slots:
+                seat.recalled = True
+                self._order(seat, Recall())
 
-        An executor works in order, so of what it held the first ``slots`` may have been begun;
-        the rest certainly was not.
-        """
+    def _look_after_starting(self, seat: Seat, now: float) -> None:
+        if seat.since is None or now - seat.since < self._start_timeout:
+            return
+        logger.error(
+            "Executor %s did not come up in %g s (worker_proc_alive_timeout), perhaps for a"
+            " worker_process_init handler that waits; it is killed",
+            seat.pid,
+            self._start_timeout,
+        )
+        seat.since = now
+        self._kill(seat)
+
+    def _look_after_leaving(self, seat: Seat, now: float) -> None:
+        if seat.kill_at is not None:
+            if now >= seat.kill_at or (seat.doomed and not seat.begun - seat.doomed):
+                if seat.doomed:
+                    self._kill(seat)
+                seat.kill_at = None
+        elif seat.held:
+            seat.since = now
+        elif seat.since is not None and now - seat.since > LEAVE_PATIENCE:
+            seat.since = now
+            logger.warning("Executor %s does not end by itself; it is killed", seat.pid)
+            self._kill(seat)
+
+    def _bury(self, seat: Seat, now: float) -> None:
+        """Say what is lost and what never began; the seat is filled again by ``_look_after``."""
         del self._seats[seat.number]
-        held = list(seat.held)
-        for assignment_id in held:
+        for assignment_id in seat.held:
             self._where.pop(assignment_id, None)
-        self._events.extend(Lost(each, seat.status) for each in held[: self._slots])
-        if held[self._slots :]:
-            self._events.append(Returned(tuple(held[self._slots :])))
-        if self._closing or len(self._live()) >= self._wanted:
+        killed_for = seat.killed_for
+        self._events.extend(
+            Lost(each, seat.status, innocent=bool(killed_for) and each not in killed_for)
+            for each in seat.lost
+        )
+        if seat.spared:
+            self._events.append(Returned(tuple(seat.spared)))
+        if self._closing or seat.left:
             return
         self.restarts += 1
-        self._add_seat()
+        if seat.was_ready:
+            if not seat.lost:
+                logger.warning("Executor %s ended with status %s", seat.pid, seat.status)
+            return
+        delay = self._refill.failed(now)
+        logger.error(
+            "Executor %s ended while it started (status %s); the next one is started in %.1f s",
+            seat.pid,
+            seat.status,
+            delay,
+        )
 
     def _live(self) -> list[Seat]:
         return [
@@ -388,7 +468,7 @@ class ProcessPool(Pool):
         ]
 
 
-def _kill(pid: int, number: signal.Signals) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -7,7 +7,6 @@ many as there are slots, so they never block the coroutines. uvloop is used wher
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +25,7 @@ from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution, Prepared
 from umbel.worker.frames import read_some
 from umbel.worker.retirement import Retirement
+from umbel.worker.slots.thread_interrupts import ThreadInterrupts
 
 
 class CoroutineSlots:
@@ -40,6 +40,7 @@ class CoroutineSlots:
         self._slots = slots
         self._backlog: deque[Assignment] = deque()
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._interrupts = ThreadInterrupts()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="umbel-slot")
         self._retiring: str | None = None
         self._stopping = False
@@ -97,29 +98,29 @@ class CoroutineSlots:
             self._say(Returned(ids))
 
     def _say(self, *words: Report | Began | Returned | Leaving) -> None:
-        # The socket is non-blocking for the loop's sake. A supervisor that does not read for so
-        # long that the buffer is full is waited for: there is nothing better to do with a report.
-        self._channel.sock.setblocking(True)
+        # A supervisor that does not read for so long that the buffer is full is waited for: there
+        # is nothing better to do with a report.
         try:
             self._channel.send(*words)
         except SupervisorGone:
             self._gone = True
             self._ended.set()
-        finally:
-            self._channel.sock.setblocking(False)
 
     def _fill(self) -> None:
         while self._backlog and len(self._running) < self._slots and self._retiring is None:
             assignment = self._backlog.popleft()
             task = asyncio.get_running_loop().create_task(self._run(assignment))
             self._running[assignment.id] = task
-        if not self._running and (self._stopping or self._retiring is not None):
+        # Having told that it retires it is told to stop: no assignment is lost on the way.
+        if not self._running and self._stopping:
             self._give_back()
             self._ended.set()
 
     async def _run(self, assignment: Assignment) -> None:
+        self._say(Began(assignment.id, None))
         prepared = self._execution.prepare(assignment)
-        self._say(prepared.began or Began(assignment.id, None))
+        if prepared.began is not None:
+            self._say(prepared.began)
         try:
             report = await self._report(prepared)
         finally:
@@ -134,21 +135,33 @@ class CoroutineSlots:
 
     async def _report(self, prepared: Prepared) -> Report:
         if prepared.task is not None and prepared.task.is_async:
-            return await self._execution.run_async(prepared)
-        run = self._execution.run
-        future = asyncio.get_running_loop().run_in_executor(self._threads, run, prepared)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError as cancelled:
-            # The thread cannot be interrupted: the task is told as failed, its thread runs out.
-            future.add_done_callback(_ignore_outcome)
-            limit = cancelled.args[0] if cancelled.args else SoftTimeLimitExceeded("cancelled")
-            return self._execution.failed(prepared, limit)
-
-
-def _ignore_outcome(future: asyncio.Future[Report]) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        future.exception()
+            try:
+                return await self._execution.run_async(prepared)
+            except (SystemExit, KeyboardInterrupt) as error:
+                # They would end the loop, and with it every task that runs beside this one.
+                return self._execution.failed(prepared, error)
+            except asyncio.CancelledError as cancelled:
+                if self._ended.is_set():
+                    raise
+                limit = cancelled.args[0] if cancelled.args else None
+                if not isinstance(limit, SoftTimeLimitExceeded):
+                    limit = SoftTimeLimitExceeded("cancelled")
+                return self._execution.failed(prepared, limit)
+        future = asyncio.get_running_loop().run_in_executor(
+            self._threads,
+            self._interrupts.run,
+            prepared.assignment.id,
+            lambda: self._execution.run_contained(prepared),
+            lambda limit: self._execution.failed(prepared, limit),
+        )
+        while True:
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                if self._ended.is_set():
+                    raise
+                # A soft limit: it is raised where the function runs, which then ends by itself.
+                self._interrupts.interrupt(prepared.assignment.id)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -51,9 +51,12 @@ class GreenSlots:
         self._retiring = False
 
     def serve(self) -> None:
-        """Work until told to stop or time to retire. Raises SupervisorGone."""
+        """Work until told to stop. Raises SupervisorGone.
+
+        When it is time to retire the supervisor is told so, and its answer is the order to stop.
+        """
         stopping = False
-        while not (stopping or self._retiring):
+        while not stopping:
             for order in self._channel.hear():
                 stopping = not self._take(order) or stopping
             self._fill()
@@ -88,9 +91,14 @@ class GreenSlots:
 
     def _run(self, assignment: Assignment) -> None:
         try:
+            self._channel.send(Began(assignment.id, None))
             prepared = self._execution.prepare(assignment)
-            self._channel.send(prepared.began or Began(assignment.id, None))
-            report = self._execution.run(prepared)
+            if prepared.began is not None:
+                self._channel.send(prepared.began)
+            try:
+                report = self._execution.run_contained(prepared)
+            except SoftTimeLimitExceeded as limit:  # it struck beside the body
+                report = self._execution.failed(prepared, limit)
             self._channel.send(report)
             why = None if self._retiring else self._retirement.after_task()
             if why is not None:

@@ -19,9 +19,17 @@ from collections import deque
 from types import FrameType
 
 from umbel.errors import SoftTimeLimitExceeded
-from umbel.model.assignment import Assignment, Cancel, Leaving, Order, Recall, Report, Returned
+from umbel.model.assignment import (
+    Assignment,
+    Cancel,
+    Leaving,
+    Order,
+    Recall,
+    Report,
+    Returned,
+)
 from umbel.worker.channel import Channel
-from umbel.worker.execution import Execution
+from umbel.worker.execution import Execution, Prepared
 from umbel.worker.retirement import Retirement
 
 HOLD = 0.001
@@ -44,14 +52,20 @@ class SingleSlot:
         self._running: Assignment | None = None
         self._in_task = False
         self._stopping = False
+        self._asked_to_look = False
+        """The supervisor's signal came where nobody may read the socket."""
+        self._looking = False
+        self._cancelled: Cancel | None = None
         self._kept_since = 0.0
         self._short: set[str] = set()
         """Names of the tasks whose last run here was short."""
 
     def serve(self) -> None:
         """Work until told to stop or time to retire. Raises SupervisorGone."""
-        signal.signal(signal.SIGUSR1, self._look)
+        signal.signal(signal.SIGUSR1, self._on_signal)
         while True:
+            if self._asked_to_look:
+                self._look()
             try:
                 assignment = self._backlog.popleft()
             except IndexError:
@@ -75,11 +89,7 @@ class SingleSlot:
                 self._channel.send(prepared.began)
             elif name not in self._short or _limited_closely(assignment):
                 self._channel.flush()
-            self._in_task = True
-            try:
-                report = self._execution.run(prepared)
-            finally:
-                self._in_task = False
+            report = self._interruptible(prepared)
         finally:
             self._running = None
         if report.seconds < SHORT:
@@ -100,14 +110,27 @@ class SingleSlot:
         if now - self._kept_since > HOLD:
             channel.flush()
 
+    def _interruptible(self, prepared: Prepared) -> Report:
+        try:
+            self._in_task = True
+            try:
+                if self._asked_to_look:  # while the task was being opened
+                    self._heed()
+                return self._execution.run(prepared)
+            finally:
+                self._in_task = False
+        except SoftTimeLimitExceeded as limit:
+            # It struck beside the body: before it began, or while its end was written down.
+            return self._execution.failed(prepared, limit)
+
     def _retire(self, why: str) -> None:
+        """Say so and give back what comes until the supervisor has heard it: none may be lost."""
         self._channel.send(Leaving(why))
         self._give_back()
-        # What the supervisor sent before it read that is given back too; then it closes nothing
-        # on us: we end, and it reads the end of the stream after our last word.
-        for order in self._channel.look():
-            self._take(order)
-        self._give_back()
+        while not self._stopping:
+            for order in self._channel.hear():
+                self._take(order)
+            self._give_back()
 
     def _take(self, order: Order) -> None:
         match order:
@@ -117,7 +140,7 @@ class SingleSlot:
                 self._channel.flush()
                 self._give_back()
             case Cancel():
-                self._cancel(order)
+                self._cancelled = order
             case _:
                 self._stopping = True
                 self._channel.flush()
@@ -129,17 +152,32 @@ class SingleSlot:
         if ids:
             self._channel.send(Returned(ids))
 
-    def _look(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         # Outside of a task the main line reads the socket by itself, and may be in the middle
-        # of it: only a task may be interrupted.
-        if self._in_task:
-            for order in self._channel.look():
-                self._take(order)
+        # of it: only a task may be interrupted. Nor may a second signal interrupt the first look.
+        self._asked_to_look = True
+        if self._in_task and not self._looking:
+            self._heed()
 
-    def _cancel(self, order: Cancel) -> None:
+    def _heed(self) -> None:
+        """Look, and raise inside the task if it was cancelled."""
+        self._look()
         # The order may come late: only the task that it names is interrupted.
-        if self._in_task and self._running is not None and self._running.id == order.id:
-            raise SoftTimeLimitExceeded(order.reason)
+        cancelled, self._cancelled = self._cancelled, None
+        running = self._running
+        if cancelled is not None and running is not None and running.id == cancelled.id:
+            raise SoftTimeLimitExceeded(cancelled.reason)
+
+    def _look(self) -> None:
+        """Take every order that is there, to the last, before anything is raised."""
+        self._looking = True
+        try:
+            while self._asked_to_look:
+                self._asked_to_look = False
+                for order in self._channel.look():
+                    self._take(order)
+        finally:
+            self._looking = False
 
 
 def _limited_closely(assignment: Assignment) -> bool:

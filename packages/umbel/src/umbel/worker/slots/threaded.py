@@ -6,15 +6,14 @@ A soft limit is raised inside the thread at its next bytecode; blocking C code i
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 
-from umbel.errors import SoftTimeLimitExceeded
 from umbel.model.assignment import Assignment, Began, Cancel, Leaving, Order, Recall, Returned
 from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution
 from umbel.worker.retirement import Retirement
+from umbel.worker.slots.thread_interrupts import ThreadInterrupts
 
 
 class ThreadSlots:
@@ -27,7 +26,7 @@ class ThreadSlots:
         self._execution = execution
         self._retirement = retirement
         self._queue: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
-        self._running: dict[int, int] = {}  # assignment id -> thread ident; under _lock
+        self._interrupts = ThreadInterrupts()
         self._lock = threading.Lock()
         self._retiring = False
         self._threads = [
@@ -36,15 +35,17 @@ class ThreadSlots:
         ]
 
     def serve(self) -> None:
-        """Work until told to stop or time to retire. Raises SupervisorGone."""
+        """Work until told to stop. Raises SupervisorGone.
+
+        When it is time to retire the supervisor is told so, and its answer is the order to stop.
+        """
         for thread in self._threads:
             thread.start()
-        while not self._retiring:
+        while True:
             for order in self._channel.hear():
                 if not self._take(order):
                     self._finish()
                     return
-        self._finish()
 
     def _finish(self) -> None:
         for _ in self._threads:
@@ -59,7 +60,7 @@ class ThreadSlots:
             case Recall():
                 self._give_back()
             case Cancel():
-                self._cancel(order)
+                self._interrupts.interrupt(order.id)
             case _:
                 self._give_back()
                 return False
@@ -77,14 +78,6 @@ class ThreadSlots:
         if ids:
             self._channel.send(Returned(tuple(ids)))
 
-    def _cancel(self, order: Cancel) -> None:
-        with self._lock:
-            ident = self._running.get(order.id)
-            if ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(ident), ctypes.py_object(SoftTimeLimitExceeded)
-                )
-
     def _work(self) -> None:
         while True:
             assignment = self._queue.get()
@@ -96,15 +89,15 @@ class ThreadSlots:
                 return
 
     def _run(self, assignment: Assignment) -> None:
+        self._channel.send(Began(assignment.id, None))
         prepared = self._execution.prepare(assignment)
-        self._channel.send(prepared.began or Began(assignment.id, None))
-        with self._lock:
-            self._running[assignment.id] = threading.get_ident()
-        try:
-            report = self._execution.run(prepared)
-        finally:
-            with self._lock:
-                del self._running[assignment.id]
+        if prepared.began is not None:
+            self._channel.send(prepared.began)
+        report = self._interrupts.run(
+            assignment.id,
+            lambda: self._execution.run_contained(prepared),
+            lambda limit: self._execution.failed(prepared, limit),
+        )
         self._channel.send(report)
         with self._lock:
             why = None if self._retiring else self._retirement.after_task()
