@@ -20,7 +20,9 @@ PATIENCE = 30.0
 class Program:
     """A running program whose output is read as it comes. Ended when the ``with`` block is left."""
 
-    def __init__(self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], group: bool = False
+    ) -> None:
         self.words = list(words)
         self._lines: list[str] = []
         self._news = threading.Condition()
@@ -33,6 +35,7 @@ class Program:
             text=True,
             encoding="utf-8",
             errors="replace",
+            start_new_session=group,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

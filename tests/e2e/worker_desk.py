@@ -154,8 +154,11 @@ class Desk:
         spec.loader.exec_module(module)
         return module
 
-    def worker(self, *options: str, ready: bool = True) -> Program:
-        """Start a worker; use it as a context manager. Returns once it is connected."""
+    def worker(self, *options: str, ready: bool = True, group: bool = False) -> Program:
+        """Start a worker; use it as a context manager. Returns once it is connected.
+
+        ``group``: in a process group of its own, as a shell starts it.
+        """
         words = [
             sys.executable,
             "-m",
@@ -168,7 +171,7 @@ class Desk:
             *options,
         ]
         program = Program(
-            [*words, *options], cwd=self.home, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            words, cwd=self.home, env=os.environ | {"PYTHONUNBUFFERED": "1"}, group=group
         )
         if ready:
             program.wait_for("Connected to")
