@@ -148,6 +148,13 @@ class Conf(MutableMapping[str, Any]):
             self._layers.added.insert(0, added)
             self._read_again()
 
+    def profile_so_far(self) -> str:
+        """Return the profile in force, without reading a source for it.
+
+        A source that was not read yet may still choose another one.
+        """
+        return self._layers.profile_so_far(read=self._is_read)
+
     def finalize(self) -> None:
         """Read the sources now. Raises ImproperlyConfigured with everything that is wrong."""
         self.make_settings()

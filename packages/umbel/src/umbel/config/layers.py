@@ -177,6 +177,14 @@ class Layers:
         fail(combined(made, {name: one.origin for name, one in given.items()}))
         return made
 
+    def profile_so_far(self, *, read: bool) -> str:
+        """Return the profile; where sources and environment were not ``read``, without them."""
+        word = os.environ.get("UMBEL_PROFILE", "").strip()
+        if not read and word in PROFILES and "profile" not in self._command_line:
+            return word
+        found = self.find("profile")
+        return str(found.stored) if found is not None else self.profile
+
     def _all(self) -> list[Layer]:
         return [self._command_line, self._environment, self._changes, *self._from_sources]
 
