@@ -464,7 +464,8 @@ def test_connection_for_write_fails_after_its_retries() -> None:
             _ = app.connection_for_write().Producer
 
 
-def test_log(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log(app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     from umbel.app import logs
 
     plans: list[logs.LogPlan] = []
@@ -480,6 +481,12 @@ def test_log(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (plans[0].level, plans[0].color) == (logging.DEBUG, False)
     assert app.log.get_default_logger().name == "celery"
     assert app.log.get_task_logger().name == "celery.task"
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    with new_app() as other:
+        other.log.setup(redirect_stdouts=True, redirect_level="INFO")
+        print("to the log")
+    assert "to the log" in caplog.messages
     out = app.log.redirect_stdouts_to_logger(logging.getLogger("x"), "INFO")
     assert out.write("text") == 4
 

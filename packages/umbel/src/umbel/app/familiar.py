@@ -16,11 +16,11 @@ from umbel.app.bound_classes import BoundClass
 from umbel.app.broker_connection import BrokerConnection
 from umbel.app.connections import Connected
 from umbel.app.control import Control
-from umbel.app.log_setup import AppLogging
 from umbel.drivers.opening import open_broker
 
 if TYPE_CHECKING:
     from umbel.app.app import App
+    from umbel.app.log_setup import AppLogging
 
 _OWN_CONNECTIONS = (
     "connections are the app's own: tasks are sent by delay, apply_async and app.send_task, "
@@ -81,6 +81,8 @@ class Familiar(Connected):
     @cached_property
     def log(self) -> AppLogging:
         """Setting logging up as a worker does."""
+        from umbel.app.log_setup import AppLogging  # noqa: PLC0415 - senders need no handlers
+
         return AppLogging(self._app)
 
     @cached_property
