@@ -159,20 +159,9 @@ class Desk:
 
         ``group``: in a process group of its own, as a shell starts it.
         """
-        words = [
-            sys.executable,
-            "-m",
-            "umbel",
-            "worker",
-            "-A",
-            "desk_tasks",
-            "-l",
-            "info",
-            *options,
-        ]
-        program = Program(
-            words, cwd=self.home, env=os.environ | {"PYTHONUNBUFFERED": "1"}, group=group
-        )
+        words = [sys.executable, "-m", "umbel", "worker", "-A", "desk_tasks", "-l", "info"]
+        env = os.environ | {"PYTHONUNBUFFERED": "1"}
+        program = Program([*words, *options], cwd=self.home, env=env)
         if ready:
             program.wait_for("Connected to")
         return program
