@@ -58,6 +58,13 @@ def test_sound_settings(app):
     assert [one.level for one in check_settings(app)] == ["ok"]
 
 
+def test_settings_without_effect_are_named(app):
+    app.conf.update(task_protocol=1, broker_heartbeat=3)
+    (_, found) = check_settings(app)
+    assert found.level == "warn"
+    assert found.detail.endswith("in this version of Umbel: broker_heartbeat, task_protocol")
+
+
 def test_tasks_are_listed_up_to_eight(app):
     for number in range(10):
         app.task(lambda: None, name=f"shop.t{number}")

@@ -49,3 +49,31 @@ def test_it_never_goes_back(requests):
         shutdown.ask(cold=cold, now=float(moment))
         phases.append(shutdown.phase)
     assert phases == sorted(phases)
+
+
+def test_a_soft_shutdown_gives_running_tasks_their_time_before_a_cold_one():
+    shutdown = Shutdown(25.0, soft=10.0)
+    assert shutdown.ask(cold=True, now=100.0)
+    assert shutdown.phase is Phase.WARM
+    assert shutdown.left(104.0) == 6.0
+    assert shutdown.expired(110.0)
+    assert shutdown.ask(cold=True, now=110.0, at_once=True)
+    assert shutdown.phase is Phase.COLD
+
+
+def test_a_soft_shutdown_after_a_warm_one_begins_anew_and_a_third_request_is_cold():
+    shutdown = Shutdown(None, soft=10.0)
+    assert shutdown.ask(cold=False, now=0.0)
+    assert not shutdown.ask(cold=False, now=50.0)
+    assert shutdown.phase is Phase.WARM
+    assert shutdown.left(55.0) == 5.0
+    assert shutdown.ask(cold=False, now=56.0)
+    assert shutdown.phase is Phase.COLD
+
+
+def test_a_warm_shutdown_that_took_too_long_is_not_soft_afterwards():
+    shutdown = Shutdown(25.0, soft=10.0)
+    shutdown.ask(cold=False, now=0.0)
+    assert shutdown.expired(25.0)
+    assert shutdown.ask(cold=True, now=25.0, at_once=True)
+    assert shutdown.phase is Phase.COLD

@@ -82,6 +82,7 @@ def plan(**changes: Any) -> WorkerPlan:
         "max_memory_per_child": None,
         "start_timeout": 4.0,
         "shutdown_timeout": 25.0,
+        "soft_shutdown_timeout": 0.0,
         "result_serializer": "json",
         "result_expires": 86400.0,
         "failure_expires": None,

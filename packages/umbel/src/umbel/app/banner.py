@@ -70,7 +70,7 @@ def worker_banner(
         _entry("concurrency", slots),
         _entry("profile", profile),
         *([_entry("delivery", common)] if common else []),
-        _entry("task events", "ON" if task_events else "OFF (-E switches them on)"),
+        _entry("task events", "asked for, but this version sends none" if task_events else "OFF"),
         "",
         "[queues]",
         *(_queue_line(queue) for queue in queues),

@@ -16,6 +16,7 @@ from pathlib import Path
 from umbel.app.app import App
 from umbel.app.finding import AppNotFound, find_app, user_traceback
 from umbel.cli.findings import Finding, fail, ok, warn
+from umbel.config.without_effect import set_without_effect
 from umbel.errors import AlreadyRegistered, DuplicateTaskNameWarning, UmbelError
 
 _MODULES_OF_SERIALIZERS = {"yaml": "yaml", "msgpack": "msgpack"}
@@ -49,6 +50,14 @@ def check_settings(app: App) -> list[Finding]:
                 "results",
                 "no result backend is set: get() and state cannot work",
                 "Set result_backend if somebody asks for results.",
+            )
+        )
+    if vain := set_without_effect(app.conf):
+        found.append(
+            warn(
+                "settings",
+                f"set, and without effect in this version of Umbel: {', '.join(vain)}",
+                "docs/status.md says what to do instead.",
             )
         )
     if settings.task_always_eager:

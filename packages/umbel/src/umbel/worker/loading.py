@@ -20,6 +20,7 @@ from umbel.app.finding import find_app
 from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
+from umbel.config.without_effect import set_without_effect, told_without_effect
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
 from umbel.worker.announcing import WorkerFace, face_of, tell_init, tell_setup
@@ -81,7 +82,7 @@ def load(options: WorkerOptions) -> Loaded:
         settings,
         node=node,
         loglevel=options.loglevel,
-        logfile=options.logfile,
+        logfile=options.logfile or settings.worker_logfile,
         no_color=options.no_color,
     )
     logs.setup_logging(log)
@@ -185,16 +186,26 @@ def make_plan(
         max_memory_per_child=settings.worker_max_memory_per_child,
         start_timeout=settings.worker_proc_alive_timeout,
         shutdown_timeout=settings.worker_shutdown_timeout,
+        soft_shutdown_timeout=settings.worker_soft_shutdown_timeout,
         result_serializer=settings.result_serializer,
         result_expires=settings.result_expires,
         failure_expires=settings.result_failure_expires,
         timezone=str(app.timezone),
         task_events=settings.worker_send_task_events,
         banner="",
+        warnings=_in_vain(app),
         purge=options.purge,
         log=log,
     )
     return msgspec.structs.replace(plan, banner=_banner(plan, datetime.now(app.timezone)))
+
+
+def _in_vain(app: App) -> tuple[str, ...]:
+    """One line about everything that was set and does nothing here."""
+    usual = app.settings.task_default_rate_limit
+    limited = [name for name, task in app.tasks.items() if task.rate_limit not in (None, usual)]
+    told = told_without_effect(set_without_effect(app.conf), limited)
+    return () if told is None else (told,)
 
 
 def _broker_url(settings: Settings) -> str:

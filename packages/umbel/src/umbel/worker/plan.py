@@ -62,6 +62,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout: float
     """Seconds an executor may take to come up (``worker_proc_alive_timeout``)."""
     shutdown_timeout: float | None
+    soft_shutdown_timeout: float
     result_serializer: str
     result_expires: float | None
     failure_expires: float | None

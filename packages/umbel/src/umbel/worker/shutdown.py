@@ -17,16 +17,28 @@ class Phase(IntEnum):
 
 
 class Shutdown(msgspec.Struct):
-    """The phase, and since when. ``timeout``: seconds a warm shutdown may last; None for ever."""
+    """The phase, and since when. ``timeout``: seconds a warm shutdown may last; None for ever.
+
+    ``soft``: seconds that running tasks still have when a cold shutdown is asked for, once; asked
+    again it is cold at once (Celery's soft shutdown).
+    """
 
     timeout: float | None
+    soft: float = 0.0
     phase: Phase = Phase.WORKING
     began: float = 0.0
     went_cold: float | None = None
 
-    def ask(self, *, cold: bool, now: float) -> bool:
-        """Ask to stop; asked twice means at once. True when the phase changed."""
+    def ask(self, *, cold: bool, now: float, at_once: bool = False) -> bool:
+        """Ask to stop; asked twice means at once. True when the phase changed.
+
+        ``at_once``: without the time of a soft shutdown.
+        """
         wanted = Phase.COLD if cold or self.phase is not Phase.WORKING else Phase.WARM
+        if wanted is Phase.COLD and self.soft > 0 and not at_once and self.phase < Phase.COLD:
+            self.timeout, self.soft, self.began = self.soft, 0.0, now
+            changed, self.phase = self.phase is not Phase.WARM, Phase.WARM
+            return changed
         if wanted <= self.phase:
             return False
         if self.phase is Phase.WORKING:

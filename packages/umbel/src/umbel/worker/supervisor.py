@@ -73,7 +73,7 @@ class Supervisor:
         self._limits = TimeLimits()
         self._limited = False
         """Whether any task here ever had a time limit: most workers never look."""
-        self._shutdown = Shutdown(plan.shutdown_timeout)
+        self._shutdown = Shutdown(plan.shutdown_timeout, plan.soft_shutdown_timeout)
         self._asked: list[tuple[bool, str]] = []
         self._signals = 0
         self._exit_code = 0
@@ -413,12 +413,15 @@ class Supervisor:
         for cold, sig in asked:
             if self._shutdown.ask(cold=cold, now=now):
                 self._enter(self._shutdown.phase, sig)
-        if self._intake.failure is not None and self._shutdown.ask(cold=True, now=now):
+            elif self._shutdown.phase is Phase.WARM:
+                logger.warning("Soft shutdown: tasks have %s s left", self._shutdown.timeout)
+        failed = self._intake.failure is not None
+        if failed and self._shutdown.ask(cold=True, now=now, at_once=True):
             self._enter(Phase.COLD)
         if self._shutdown.phase is Phase.WORKING:
             return
-        if self._shutdown.expired(now) and self._shutdown.ask(cold=True, now=now):
-            logger.warning("Tasks still run after %s s", self._plan.shutdown_timeout)
+        if self._shutdown.expired(now) and self._shutdown.ask(cold=True, now=now, at_once=True):
+            logger.warning("Tasks still run after %s s", self._shutdown.timeout)
             self._enter(Phase.COLD)
         if self._shutdown.cold_for(now) > COLD_PATIENCE:
             self._give_up_on_executors()
