@@ -7,7 +7,6 @@ opens when they are first needed.
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import socket
@@ -31,9 +30,6 @@ from umbel.worker.spool import Spool
 def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     """Serve assignments until told to stop; return the exit code."""
     die_with_parent()
-    # What the app imported stays for good: looking through it again at each full collection costs
-    # 0.7 us a task, and would copy every page shared with the template.
-    gc.freeze()
     random.seed()
     plan, app = loaded.plan, loaded.app
     logs.rename_process(loaded.log_plan, f"{_KINDS.get(plan.pool, 'Executor')}-{index}", index)
