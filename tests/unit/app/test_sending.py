@@ -26,6 +26,7 @@ from umbel.errors import (
     TaskSignatureMismatch,
     UnknownOption,
     UnknownOptionWarning,
+    UsageError,
 )
 from umbel.model.message import TaskMessage
 from umbel.ports import Middleware
@@ -399,6 +400,23 @@ def test_no_trail_and_no_parent_in_eager_runs(app: App, add: Any) -> None:
     first, second = sorted(take(app), key=lambda one: one.message.parent_id is None)
     assert first.message.parent_id == "me"
     assert second.message.parent_id is None
+
+
+@pytest.mark.parametrize("value", [-1, 10, 255])
+def test_a_priority_beyond_the_scale_is_an_error_that_says_the_scale(value: int) -> None:
+    with new_app() as app:
+        task = app.task(lambda: None, name="t")
+        with pytest.raises(UsageError, match=r"from 0 to 9, 0 the most urgent, and got"):
+            task.apply_async(priority=value)
+
+
+@pytest.mark.parametrize(("value", "taken"), [(-1, 0), (0, 0), (9, 9), (10, 9), (255, 9)])
+def test_the_profile_celery_takes_the_nearest_end_of_the_scale(value: int, taken: int) -> None:
+    with new_app(profile="celery") as app:
+        task = app.task(lambda: None, name="t", shared=False)
+        task.apply_async(priority=value)
+        app.task(lambda: None, name="u", priority=value, shared=False).delay()
+        assert [one.message.priority for one in take(app)] == [taken, taken]
 
 
 def test_priority_is_inherited_where_that_is_wanted() -> None:

@@ -211,11 +211,26 @@ def limits(hard: Any, soft: Any, task_name: str) -> tuple[float | None, float | 
     return hard, soft
 
 
-def priority(value: Any) -> int | None:
-    """Return a priority. 0 is the most urgent on Redis and the embedded stores."""
-    if value is None or (isinstance(value, int) and 0 <= value <= 255):
-        return None if value is None else int(value)
-    raise InvalidOption(f"priority takes an integer from 0 to 9 (255 on AMQP), and got {value!r}.")
+LEAST_URGENT = 9
+"""The other end of the scale of priorities, on every store there is."""
+
+
+def priority(value: Any, *, strict: bool = True) -> int | None:
+    """Return a priority. 0 is the most urgent on Redis and the embedded stores, 9 the least.
+
+    Beyond that scale it is an error where ``strict`` (profile ``umbel``), else the nearest end of
+    it, as Celery's peers take it. Raises InvalidOption.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int):
+        if 0 <= value <= LEAST_URGENT:
+            return int(value)
+        if not strict:
+            return min(max(value, 0), LEAST_URGENT)
+    raise InvalidOption(
+        f"priority takes an integer from 0 to 9, 0 the most urgent, and got {value!r}."
+    )
 
 
 def headers(value: Any) -> Mapping[str, Any]:

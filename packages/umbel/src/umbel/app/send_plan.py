@@ -176,7 +176,10 @@ class SendPlan:
         self._time_limit, self._soft_time_limit = options.limits(
             merged.get("time_limit"), merged.get("soft_time_limit"), name
         )
-        self._priority = options.priority(merged.get("priority", settings.task_default_priority))
+        self._priority = options.priority(
+            merged.get("priority", settings.task_default_priority),
+            strict=settings.profile == "umbel",
+        )
         self._serializer = SERIALIZERS.get(merged.get("serializer") or settings.task_serializer)
         self.compression = merged.get("compression") or settings.task_compression
         self._ignore_result = bool(merged.get("ignore_result", settings.task_ignore_result))
@@ -296,7 +299,10 @@ class SendPlan:
     ) -> TaskMessage:
         get = chosen.get
         task_id = str(get("task_id") or new_id())
-        wanted = options.priority(get("priority", self.settings.task_default_priority))
+        wanted = options.priority(
+            get("priority", self.settings.task_default_priority),
+            strict=self.settings.profile == "umbel",
+        )
         root_id, parent_id, priority = self._lineage(task_id, wanted)
         hard, soft = options.limits(get("time_limit"), get("soft_time_limit"), self.name)
         zone = self.app.timezone
