@@ -106,7 +106,7 @@ def test_all_common_options_in_both_places():
         ("--gid nogroup", "gid", "nogroup"),
         ("--umask 027", "umask", 0o27),
         ("--disable-prefetch", "overrides", {"worker_disable_prefetch": "true"}),
-        ("--pool-start-method spawn", "overrides", {"worker_pool_start_method": "spawn"}),
+        ("--pool-start-method fork", "overrides", {"worker_pool_start_method": "fork"}),
         ("a.b=1 c=x=y", "overrides", {"a.b": "1", "c": "x=y"}),
         ("-- worker.prefetch_multiplier=1", "overrides", {"worker.prefetch_multiplier": "1"}),
     ],
@@ -188,6 +188,8 @@ def test_a_program_that_runs_its_own_worker_needs_no_app_option():
         ("worker -A p -D", "use systemd"),
         ("worker -A p --executable x", "the Python it runs on"),
         ("worker -A p --concurency 3", "--concurrency"),
+        ("worker -A p --pool-start-method spawn", "executors are forked, always from a process"),
+        ("worker -A p --pool-start-method fokr", "Did you mean fork?"),
     ],
 )
 def test_refusals_teach(words, part):

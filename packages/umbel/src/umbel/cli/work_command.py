@@ -41,6 +41,20 @@ _ACCEPTED = {
 """Options without effect here: workers do not chatter, and revoked ids rest in the broker."""
 
 
+class StartMethod(Near):
+    """How executors are made. Celery knows ``spawn`` too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if str(value).lower() in {"spawn", "forkserver"}:
+            self.fail(
+                f"{value} is not needed: executors are forked, always from a process that has no "
+                "threads and no connections, which is what spawn is for. Leave the option away.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 def _option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(*names, cls=EnvOption, **attributes)
 
@@ -83,7 +97,7 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
     "task_events",
     is_flag=True,
     default=None,
-    help="Send events.",
+    help="Accepted; this version sends no events.",
 )
 @_option(
     "-O",
@@ -99,9 +113,7 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_option("--max-tasks-per-child", type=click.IntRange(min=1), help="Runs before a process is new.")
 @_option("--max-memory-per-child", type=click.IntRange(min=1), help="KiB before it is new.")
-@_option(
-    "--pool-start-method", type=Near(("fork", "spawn"), "METHOD"), help="fork (default) or spawn."
-)
+@_option("--pool-start-method", type=StartMethod(("fork",), "METHOD"), help="Only fork.")
 @_option("--shutdown-timeout", type=click.FloatRange(min=0), help="Seconds a warm stop may take.")
 @_option("--purge", "--discard", "purge", is_flag=True, help="Empty the queues first, unasked.")
 @_option("--pidfile", metavar="PATH", help="File for the process id.")

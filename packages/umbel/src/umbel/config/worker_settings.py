@@ -20,7 +20,7 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     worker_pool: str = "prefork"
     """Kind of pool: prefork, threads, asyncio, gevent, eventlet, solo."""
     worker_pool_start_method: str = "fork"
-    """How the processes of prefork are made: fork or spawn."""
+    """How executors are made: fork, always; Celery's other ways are refused."""
     worker_pool_restarts: bool = False
     """Allow the remote command that restarts the pool."""
     worker_pool_putlocks: bool = True
