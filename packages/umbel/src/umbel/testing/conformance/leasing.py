@@ -254,7 +254,7 @@ class LeasingPromises:
 
         def wait() -> dict[str, Revocation]:
             consumer = station.consumer(queue)
-            # Race: the revocation may come before this first look; then there is nothing to wait for.
+            # Race: the revocation may come before this first look; then there is no wait.
             heard = told(consumer)
             deadline = time.monotonic() + PATIENCE
             while revocation.task_id not in heard and time.monotonic() < deadline:
