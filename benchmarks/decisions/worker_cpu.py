@@ -10,6 +10,7 @@ after a change of ``worker/``: CPU a task is steadier than the rate.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
 import subprocess
@@ -54,7 +55,7 @@ def _run(url: str, home: Path, given: Any) -> dict[str, float]:
     (home / "cpu_app.py").write_text(APP.format(url=url), encoding="utf-8")
     sys.path.insert(0, str(home))
     sys.modules.pop("cpu_app", None)
-    import cpu_app
+    cpu_app = importlib.import_module("cpu_app")
 
     sys.path.remove(str(home))
     total = given.tasks

@@ -55,3 +55,13 @@ def test_what_the_socket_does_not_take_waits_and_keeps_its_order():
             writer.flush()
         assert heard == sent
         assert not writer.blocked
+
+
+def test_a_frame_of_many_megabytes_is_put_together_without_copying_it_at_each_piece():
+    sent = Assignment(1, b"x" * 30_000_000, "q", 1, False, None, None)
+    stream = pack((sent,)) + pack((Stop(),))
+    reader: FrameReader[Order] = FrameReader(Order)
+    heard: list[Order] = []
+    for start in range(0, len(stream), 10_000):
+        heard.extend(reader.feed(stream[start : start + 10_000]))
+    assert heard == [sent, Stop()]

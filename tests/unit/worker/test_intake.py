@@ -85,6 +85,13 @@ class Desk:
             self.terminate.extend(taken.revoked)
             self.escaped.extend(taken.escaped)
 
+    def until_stats(self, wanted: tuple[int, int, int]) -> None:
+        """Wait without taking anything."""
+        deadline = time.monotonic() + PATIENCE
+        while self.stats() != wanted:
+            assert time.monotonic() < deadline, self.stats()
+            self.bell.wait(0.01)
+
     def document(self, task_id: str) -> dict[str, Any] | None:
         record = self.backend.fetch([task_id]).get(task_id)
         return None if record is None else json.loads(record.document)
@@ -265,3 +272,51 @@ def test_stopping_settles_what_was_posted_and_returns_the_rest():
     assert desk.intake.stop(PATIENCE)
     assert desk.document("id-1")["result"] == 9
     assert desk.stats() == (1, 0, 0)
+
+
+def test_a_batch_whose_early_acknowledgement_fails_loses_nothing_else(desks):
+    known = {"tasks.add": traits(), "tasks.early": traits(early_ack=True)}
+    desk = desks(tasks=known)
+    for fields in ({"id": "late"}, {"id": "early", "task": "tasks.early"}):
+        desk.send(**fields)
+    desk.put(
+        EncodedMessage(
+            headers={}, properties={}, body=b"?", content_type="text/x", content_encoding="utf-8"
+        )
+    )
+    desk.broker.fail("exchange", "before")
+    desk.post(free=3)
+    desk.until(lambda: [each.peek.id for each in desk.admitted] == ["late", "early"])
+    desk.until(lambda: desk.stats() == (0, 1, 0))
+    assert desk.broker.failed["exchange"] == 1
+
+
+def test_an_early_task_that_nobody_took_is_sent_again_at_the_end():
+    desk = Desk(tasks={"tasks.add": traits(early_ack=True)})
+    desk.send()
+    desk.post(free=1)
+    desk.intake.start()
+    assert desk.bell.wait(PATIENCE)
+    desk.until_stats((0, 0, 0))
+    assert desk.intake.stop(PATIENCE)
+    assert desk.stats() == (1, 0, 0)
+
+
+def test_stopping_while_the_broker_is_away_says_that_something_is_left():
+    desk = Desk()
+    desk.intake.start()
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    desk.broker.fail("exchange", "before", times=10_000)
+    desk.broker.fail("extend", "before", times=10_000)
+    desk.post(done(desk.admitted[0]))
+    assert not desk.intake.stop(0.3)
+    assert desk.document("id-1") is None
+
+
+def test_stopping_while_the_broker_was_never_there_is_quick():
+    desk = Desk()
+    desk.broker.fail("declare", "before", times=10_000)
+    desk.intake.start()
+    assert desk.intake.stop(PATIENCE)

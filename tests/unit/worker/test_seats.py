@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from umbel.model.assignment import Assignment, Report
 from umbel.model.delivery import Ack
-from umbel.worker.pools.seats import Pace, Seat
+from umbel.worker.pools.dealing import deal
+from umbel.worker.pools.seats import Pace, Refill, Seat
 
 
 @pytest.fixture
@@ -69,3 +70,27 @@ def test_what_runs_is_known_for_one_slot_where_it_has_a_limit(seat):
     assert seat.begun_with_limit() is None
     seat.finished(report(1), now=0.1)
     assert seat.begun_with_limit() == 2
+
+
+def test_a_batch_larger_than_the_room_is_dealt_all_the_same(seat):
+    # Between room() and submit() a seat may have got stuck, and its room gone.
+    batch = [assignment(number) for number in range(5)]
+    assert deal(batch, [(seat, 1)]) == [(seat, batch)]
+    seat.give([assignment(9)], now=0.0)
+    assert deal(batch, [(seat, 1)]) == [(seat, batch)]
+    assert deal(batch, []) == []
+
+
+def test_large_messages_are_claimed_one_by_one():
+    pace = Pace()
+    pace.note(0.0001)
+    pace.note_sizes([Assignment(1, b"x" * 2_000_000, "q", 1, False, None, None)])
+    assert pace.depth(0.05, 256) == 1
+
+
+def test_executors_that_die_in_their_start_are_tried_later_and_later_but_not_for_ever():
+    refill = Refill()
+    assert [refill.failed(0.0) for _ in range(9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert refill.wait(4.0) == 6.0
+    refill.succeeded()
+    assert refill.wait(4.0) == 0.0

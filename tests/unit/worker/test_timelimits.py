@@ -34,3 +34,13 @@ def test_due_returns_everything_up_to_now_in_order_and_nothing_else(tasks, now):
     assert {each.entry_id for each in due} == {
         entry_id for entry_id, (began, hard) in enumerate(tasks) if began + hard <= now
     }
+
+
+def test_what_has_ended_does_not_pile_up_behind_a_long_limit():
+    limits = TimeLimits()
+    for number in range(100_000):
+        limits.began(number, 0.0, None, 3600.0)
+        limits.ended(number)
+    assert len(limits) < 100
+    limits.began(-1, 0.0, None, 1.0)
+    assert [each.entry_id for each in limits.due(3600.0)] == [-1]
