@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -85,19 +88,64 @@ def test_warnings_become_findings():
     assert second.subject == "UserWarning"
 
 
-def test_the_main_trap(app, tmp_path, monkeypatch):
-    (tmp_path / "trap_tasks.py").write_text("if __name__ == '__main__':\n    pass\n")
+BOTH = """
+from umbel import Umbel
+
+app = Umbel({name}set_as_current=False, broker="memory://trap")
+
+
+@app.task
+def one():
+    pass
+
+
+if __name__ == "__main__":
+    print(one.name)
+"""
+
+
+def module_of(tmp_path, monkeypatch, module, name=None):
+    """Write a module that defines a task and is also run; return its app and its path."""
+    path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(BOTH.format(name=f"{name!r}, " if name else ""))
     monkeypatch.syspath_prepend(str(tmp_path))
-    module = pytest.importorskip("trap_tasks")
+    return importlib.import_module(module).app, path
 
-    def one():
-        """A task of that module."""
 
-    one.__module__ = module.__name__
-    app.task(one)
+def name_when_run(path, *words):
+    """Return the name under which the program itself sends the task."""
+    command = [sys.executable, *(words or [str(path)])]
+    ran = subprocess.run(command, cwd=path.parents[1], check=True, capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+def test_a_file_without_a_name_for_its_app_may_be_run(tmp_path, monkeypatch):
+    app, path = module_of(tmp_path, monkeypatch, "trap_plain")
+    assert name_when_run(path) in app.tasks
+    assert [one.level for one in check_main_trap(app)] == ["ok"]
+
+
+def test_an_app_with_another_name_than_the_file_that_is_run(tmp_path, monkeypatch):
+    app, path = module_of(tmp_path, monkeypatch, "trap_named", "shop")
+    assert name_when_run(path) == "shop.one"
     (found,) = check_main_trap(app)
     assert found.level == "warn"
-    assert "trap_tasks defines tasks" in found.detail
-    assert "Umbel('trap_tasks')" in found.advice
-    app.main = "trap_tasks"
+    assert "trap_named defines tasks" in found.detail
+    assert "(python trap_named.py) it sends shop.…" in found.detail
+    assert found.advice.endswith("name the app after the module: Umbel('trap_named').")
+
+
+def test_an_app_named_after_its_module(tmp_path, monkeypatch):
+    app, _ = module_of(tmp_path, monkeypatch, "trap_same", "trap_same")
     assert [one.level for one in check_main_trap(app)] == ["ok"]
+
+
+def test_a_file_of_a_package_that_is_run_by_its_path(tmp_path, monkeypatch):
+    app, path = module_of(tmp_path, monkeypatch, "trap_package.jobs")
+    assert name_when_run(path) == "jobs.one"
+    assert list(one for one in app.tasks if "one" in one) == ["trap_package.jobs.one"]
+    (found,) = check_main_trap(app)
+    assert "(python trap_package/jobs.py) it sends jobs.…" in found.detail
+    assert found.advice.endswith("run it by its name: python -m trap_package.jobs.")
+    assert name_when_run(path, "-m", "trap_package.jobs") == "trap_package.jobs.one"

@@ -133,27 +133,40 @@ def told_by_warnings(caught: Sequence[warnings.WarningMessage]) -> list[Finding]
 
 
 def check_main_trap(app: App) -> list[Finding]:
-    """Look for files that define tasks and are also run: their tasks then have other names."""
+    """Look for files that define tasks and are also run, where that gives the tasks other names.
+
+    Run as a program a file sends its tasks under the app's name, or else under the file's own.
+    """
     found = []
     for module in sorted({task.__module__ for task in _own_tasks(app)}):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path is None or app.main == module or not _has_main_block(Path(path)):
+        place = getattr(sys.modules.get(module), "__file__", None)
+        path = Path(place) if place is not None else None
+        sent = app.main or (path.stem if path is not None else module)
+        if path is None or sent == module or not _has_main_block(path):
             continue
         found.append(
             warn(
                 "__main__",
                 f"{module} defines tasks and has an `if __name__ == '__main__'` block. Run as a "
-                f"program it is called __main__, so it sends {_main_name(app)}…, while workers "
-                f"import it and know {module}…: such tasks are never found.",
-                f"Put what is run into a file of its own that imports {module}, or name the app "
-                f"after the module: Umbel({module!r}).",
+                f"program (python {_as_run(module, path)}) it sends {sent}.…, while workers "
+                f"import it and know {module}.…: such tasks are never found.",
+                f"Put what is run into a file of its own that imports {module}, "
+                + _other_way(app, module),
             )
         )
-    return found or [ok("__main__", "no module with tasks is run as a program itself")]
+    return found or [ok("__main__", "no file that is run gives its tasks other names")]
 
 
-def _main_name(app: App) -> str:
-    return f"{app.main or '__main__'}."
+def _as_run(module: str, path: Path) -> str:
+    """Return the file as one would name it from where the module is imported."""
+    folders = module.count(".") + (path.stem == "__init__")
+    return "/".join(path.parts[-folders - 1 :])
+
+
+def _other_way(app: App, module: str) -> str:
+    if app.main is None:
+        return f"or run it by its name: python -m {module}."
+    return f"or name the app after the module: Umbel({module!r})."
 
 
 def _own_tasks(app: App) -> Iterable[object]:
