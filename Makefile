@@ -53,6 +53,7 @@ bench: $(READY) ## Run the benchmarks; see benchmarks/README.md
 
 docs: $(READY) ## Write the generated reference pages
 	$(BIN)/python tools/write_settings_reference.py
+	$(BIN)/python tools/write_cli_reference.py
 
 build: $(READY) ## Build both distributions into dist/
 	$(BIN)/python -m build --no-isolation --outdir dist packages/umbel

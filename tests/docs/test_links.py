@@ -19,7 +19,8 @@ PAGES = sorted(
 )
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
-_MACHINE = re.compile(r"/work/|/root/|/opt/celery|/tmp/plan|\.\./shared|/bash_jobs")
+_MACHINE = re.compile(r"(?<![\w.~/-])(?:/home/\w|/root/|/Users/\w|[A-Za-z]:[\\/]\w)")
+"""Paths that exist on the machine of whoever wrote them: homes, and drives with a letter."""
 
 
 def _name(page: Path) -> str:
@@ -52,6 +53,20 @@ def test_relative_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_no_page_names_a_path_of_one_machine(page):
     assert not _MACHINE.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "path", ["in /home/me/x", "`/root/x`", "(/Users/me)", "C:\\code", "D:/code", '"/home/me"']
+)
+def test_what_counts_as_such_a_path(path):
+    assert _MACHINE.search(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["/path/to/home/x", "redis://host", "sqlite:////x", "a:b", "~/root/x"]
+)
+def test_what_does_not(text):
+    assert not _MACHINE.search(text)
 
 
 def test_every_page_is_reached_from_the_index():
