@@ -161,7 +161,7 @@ class Desk:
         """
         words = [sys.executable, "-m", "umbel", "worker", "-A", "desk_tasks", "-l", "info"]
         env = os.environ | {"PYTHONUNBUFFERED": "1"}
-        program = Program([*words, *options], cwd=self.home, env=env)
+        program = Program([*words, *options], cwd=self.home, env=env, group=group)
         if ready:
             program.wait_for("Connected to")
         return program

@@ -93,7 +93,11 @@ class PoolBench:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < deadline, f"it did not happen; so far: {self.ends}"
-            self._note(self.pool.poll(0.01))
+            self.poll_once()
+
+    def poll_once(self) -> None:
+        """Poll for a moment and write down what is heard."""
+        self._note(self.pool.poll(0.01))
 
     def _note(self, events: Sequence[PoolEvent]) -> None:
         for event in events:
@@ -314,10 +318,13 @@ class PoolSuite:
         while done < 40:
             bench.until(lambda: bench.pool.room() > 0)
             batch = [bench.assignment("echo", n) for n in range(bench.pool.room())]
-            ends = bench.until_ended(*bench.submit(*batch))
+            ids = bench.submit(*batch)
+            while not all(bench.ends[each] for each in ids):
+                seen.update(bench.pids())
+                bench.poll_once()
+            ends = [bench.ends[each][0] for each in ids]
             assert all(isinstance(each, Report | Returned) for each in ends)
             done += sum(isinstance(each, Report) for each in ends)
-            seen.update(bench.pids())
         assert len(seen) >= 3
         bench.until(lambda: len(bench.pids() if bench.pids else ()) <= 2)
         bench.settle_down()

@@ -84,7 +84,10 @@ class ThreadSlots:
             if assignment is None:
                 return
             try:
-                self._run(assignment)
+                if self._retiring:
+                    self._channel.send(Returned((assignment.id,)))
+                else:
+                    self._run(assignment)
             except SupervisorGone:
                 return
 
