@@ -13,8 +13,8 @@ import pytest
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "measure_walk.py"
 BUDGET = {
     # leg: functions, files, depth (docs/design/0005)
-    "caller": (60, 21, 13),
-    "worker": (94, 26, 10),
+    "caller": (45, 17, 13),
+    "worker": (81, 23, 10),
     "reader": (47, 16, 11),
 }
 
