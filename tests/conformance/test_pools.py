@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.libraries import needs_library
 from umbel.clock import SystemClock
 from umbel.testing.conformance.pool_suite import PoolBench, PoolSuite
 from umbel.testing.conformance.pool_tasks import app
@@ -33,8 +34,7 @@ class ProcessPoolSuite(PoolSuite):
         made: list[tuple[ProcessPool, TemplateLink, subprocess.Popen[bytes]]] = []
 
         def make(max_tasks_per_child: int = 0) -> PoolBench:
-            if self.kind in ("gevent", "eventlet"):
-                pytest.importorskip(self.kind)
+            needs_library(self.kind)
             ours, theirs = socket.socketpair()
             words = [sys.executable, "-m", "tests.conformance.template_host"]
             words += [str(theirs.fileno()), self.kind, str(self.slots), str(max_tasks_per_child)]

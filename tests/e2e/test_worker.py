@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import needed
 from tests.e2e.worker_desk import PATIENCE, Desk
+from tests.libraries import needs_library
 from umbel.errors import (
     NotRegistered,
     Reject,
@@ -44,12 +43,6 @@ def open_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 @pytest.fixture
 def desk(open_desk) -> Desk:
     return open_desk()
-
-
-def needs_library(pool: str) -> None:
-    """Skip where a green pool's library is not installed; importing it here would change forks."""
-    if pool in ("gevent", "eventlet") and importlib.util.find_spec(pool) is None:
-        needed(pool)
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.test_worker import until
 from tests.e2e.worker_desk import PATIENCE, Desk
+from tests.libraries import needs_library
 from umbel.errors import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from umbel.model.revocation import Revocation
 
@@ -204,8 +205,7 @@ def test_a_task_is_run_again_though_a_child_holds_its_executors_socket(desk):
 
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "gevent", "eventlet"])
 def test_executors_of_many_slots_retire_and_end(desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     with desk.worker("-P", pool, "-c", "2", "--max-tasks-per-child", "3") as worker:
         pids = [desk.tasks.pid.delay() for _ in range(20)]
         seen = {each.get(timeout=PATIENCE) for each in pids}
@@ -223,8 +223,7 @@ def _lives(pid: int) -> bool:
 
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "gevent", "eventlet"])
 def test_the_neighbours_of_an_overdue_task_are_not_charged(open_desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     desk = open_desk(task_max_deliveries=1)
     with desk.worker("-P", pool, "-c", "2"):
         neighbour = desk.tasks.wait_for.delay("gate")
@@ -240,8 +239,7 @@ def test_the_neighbours_of_an_overdue_task_are_not_charged(open_desk, pool):
 
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "gevent", "eventlet"])
 def test_a_task_that_exits_ends_neither_its_slot_nor_its_neighbours(desk, pool):
-    if pool in ("gevent", "eventlet"):
-        pytest.importorskip(pool)
+    needs_library(pool)
     with desk.worker("-P", pool, "-c", "1"):
         for _ in range(2):
             with pytest.raises(BaseException, match="7"):
