@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from umbel.errors import UmbelError as UmbelError
     from umbel.model.queues import Queue as Queue
     from umbel.ports import Middleware as Middleware
+    from umbel.workflows.canvas import chain as chain
+    from umbel.workflows.canvas import chord as chord
+    from umbel.workflows.canvas import chunks as chunks
+    from umbel.workflows.canvas import group as group
     from umbel.workflows.signature import Signature as Signature
     from umbel.workflows.signature import signature as signature
 
@@ -71,8 +75,12 @@ __all__ = [
     "UmbelError",
     "__version__",
     "allow_join_result",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
+    "group",
     "shared_task",
     "signature",
 ]
@@ -97,8 +105,12 @@ _HOMES = {
     "Umbel": "umbel.app.app",
     "UmbelError": "umbel.errors",
     "allow_join_result": "umbel.app.joining",
+    "chain": "umbel.workflows.canvas",
+    "chord": "umbel.workflows.canvas",
+    "chunks": "umbel.workflows.canvas",
     "current_app": "umbel.app.shared",
     "current_task": "umbel.app.shared",
+    "group": "umbel.workflows.canvas",
     "shared_task": "umbel.app.shared",
     "signature": "umbel.workflows.signature",
 }

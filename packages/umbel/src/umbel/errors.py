@@ -6,6 +6,8 @@
       - UnknownSetting
       - QueueNotFound
       - NoResultBackend            results are asked for, and nothing keeps them
+    + NotSupported                 the broker or store in use cannot do it
+    + NotResting                   no such task was set aside or rests until later (a LookupError)
     + NotRegistered                no task of that name
     + AlreadyRegistered
     + TaskSignatureMismatch        wrong arguments for the task (also a TypeError)
@@ -26,7 +28,9 @@
     + LeaseLost                    the claim ran out and somebody else may hold it
   x TaskFault                      something about one run of one task
     + TaskError                    a stored failure whose class is not known here
-    + SoftTimeLimitExceeded
+    + TaskInterrupted              raised inside a task that should end
+      - SoftTimeLimitExceeded
+      - Terminated                 revoked with ``terminate``, where no signal can be sent
     + TimeLimitExceeded
     + WorkerLostError              the executor died under the task
     + TaskRevokedError
@@ -79,6 +83,14 @@ class QueueNotFound(ImproperlyConfigured, KeyError):
 
 class NoResultBackend(ImproperlyConfigured, NotImplementedError):
     """A result was asked for, but no result backend is configured."""
+
+
+class NotSupported(UsageError, NotImplementedError):
+    """The broker or result store in use cannot do what was asked; another one can."""
+
+
+class NotResting(UsageError, LookupError):
+    """No task of that id was set aside or rests until its time."""
 
 
 class NotRegistered(UsageError, KeyError):
@@ -172,7 +184,15 @@ class TaskError(TaskFault):
     """A stored failure whose own class cannot be rebuilt here."""
 
 
-class SoftTimeLimitExceeded(TaskFault):
+class TaskInterrupted(TaskFault):
+    """Raised inside a running task, so that it can clean up and end."""
+
+
+class Terminated(TaskInterrupted):
+    """The task was revoked with ``terminate``. Its executor is killed if it goes on for long."""
+
+
+class SoftTimeLimitExceeded(TaskInterrupted):
     """Raised inside a task whose soft time limit has passed."""
 
 

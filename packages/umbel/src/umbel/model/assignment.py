@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
 from umbel.model.delivery import Verdict
+from umbel.model.join import JoinStep
 from umbel.model.outcome import ResultRecord
-from umbel.model.queues import Queue
+from umbel.model.queues import FollowUp
 
 
 class Interrupt(Enum):
-    """How to stop one assignment."""
+    """How to stop one assignment, from the mildest to the surest."""
 
-    SOFT = "raise inside the task"
+    REVOKE = "give it back if it has not begun; else let it know"
+    SOFT = "raise SoftTimeLimitExceeded inside the task"
+    TERMINATE = "send the process a signal, or raise Terminated inside the task"
     HARD = "kill the executor and start another"
+
+
+class Obituary(msgspec.Struct, frozen=True, array_like=True, tag="o"):
+    """How a run ended that cannot tell it: past its hard limit, or with its executor."""
+
+    timed_out: bool
+    args: tuple[str | int | float | None, ...]
+    """Of TimeLimitExceeded, or WorkerLostError."""
+
+
+class Notice(msgspec.Struct, frozen=True, array_like=True, tag="n"):
+    """What the app's signals are to tell of a message that does not run, or was ended.
+
+    ``signal``: ``task_revoked`` (with the next three), ``task_unknown`` or ``task_rejected``.
+    """
+
+    signal: str
+    terminated: bool = False
+    signum: int | None = None
+    expired: bool = False
+    why: str = ""
 
 
 class Assignment(msgspec.Struct, frozen=True, array_like=True, tag="a"):
@@ -30,10 +53,16 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     redelivered: bool
     soft_limit: float | None
     hard_limit: float | None
+    watched: bool = False
+    """A monitor wants to know: its beginning is told, and the report has an account."""
+    obituary: Obituary | Notice | None = None
+    """It is not to be run: it has ended in this way, and who follows, or listens, is to be told."""
 
 
 class Recall(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """Give back whatever you have not begun."""
+    """Give back whatever you have not begun. ``ending``: the worker ends, so tell what runs."""
+
+    ending: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, array_like=True, tag="s"):
@@ -41,9 +70,13 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag="s"):
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="c"):
-    """Raise inside one running assignment: its soft time limit passed, or it was cancelled."""
+    """Stop one assignment in this way, any but ``HARD``.
+
+    ``reason``: what the exception says; for ``TERMINATE`` the name of the signal.
+    """
 
     id: int
+    how: Interrupt
     reason: str
 
 
@@ -51,15 +84,12 @@ Order: TypeAlias = Assignment | Recall | Stop | Cancel
 """Everything a supervisor says to an executor."""
 
 
-class FollowUp(msgspec.Struct, frozen=True, array_like=True):
-    """One message to send because a run ended: an ``Outgoing`` whose message is in its envelope.
+class Account(msgspec.Struct, frozen=True, array_like=True):
+    """What monitors are told of how a run ended, as text: the value, or the error."""
 
-    Headers may hold values that only the wire formats can write, so they cross as bytes.
-    """
-
-    raw: bytes
-    queue: Queue
-    due_at: datetime | None
+    result: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag="R"):
@@ -71,6 +101,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="R"):
     records: tuple[ResultRecord, ...]
     outgoing: tuple[FollowUp, ...]
     seconds: float
+    joins: tuple[JoinStep, ...] = ()
+    account: Account | None = None
 
 
 class Began(msgspec.Struct, frozen=True, array_like=True, tag="B"):
@@ -84,7 +116,7 @@ class Began(msgspec.Struct, frozen=True, array_like=True, tag="B"):
 
 
 class Returned(msgspec.Struct, frozen=True, array_like=True, tag="G"):
-    """These were never begun (answer to Recall or Stop)."""
+    """These were never begun (answer to Recall, Stop or Cancel)."""
 
     ids: tuple[int, ...]
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NewType, TypeAlias
+from typing import TYPE_CHECKING, NewType, TypeAlias
 
 import msgspec
 
+from umbel.model.join import JoinStep
 from umbel.model.outcome import ResultRecord
 from umbel.model.queues import Outgoing
+
+if TYPE_CHECKING:
+    from umbel.model.shelves import Aside
 
 Receipt = NewType("Receipt", str)
 """Opaque proof of one claim, never issued twice. Only the consumer that issued it can read it."""
@@ -42,6 +46,8 @@ class Requeue(msgspec.Struct, frozen=True, array_like=True, tag="requeue"):
     due_at: datetime | None = None
     front: bool = True
     counted: bool = False
+    why: str | None = None
+    """Why it must wait, for who looks at what rests; None where its own ``eta`` says so."""
 
 
 class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag="quarantine"):
@@ -49,6 +55,8 @@ class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag="quarantine")
 
     reason: str
     detail: str | None = None
+    error: str | None = None
+    """The name of the class of the exception that is the reason, where there is one."""
 
 
 Verdict: TypeAlias = Ack | Requeue | Quarantine
@@ -59,6 +67,9 @@ class Effects(msgspec.Struct, frozen=True):
 
     records: tuple[ResultRecord, ...] = ()
     outgoing: tuple[Outgoing, ...] = ()
+    joins: tuple[JoinStep, ...] = ()
+    asides: tuple[Aside, ...] = ()
+    """Only where there is no claim to settle: messages acknowledged early that are set aside."""
 
 
 NO_EFFECTS = Effects()

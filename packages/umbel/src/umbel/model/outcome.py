@@ -86,6 +86,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     document: bytes
     final: bool
     expires: float | None = None
+    reply_to: str | None = None
+    """Where who sent the task waits; only stores that send results somewhere need it."""
 
 
 ResultDocument: TypeAlias = Mapping[str, Any]

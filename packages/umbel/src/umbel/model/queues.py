@@ -34,10 +34,30 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
 
 
+class FollowUp(msgspec.Struct, frozen=True, array_like=True):
+    """One message to send because a run ended: an ``Outgoing`` whose message is in its envelope.
+
+    ``raw`` is in the compact form of ``wire.envelope``: headers may hold values that only the wire
+    formats can write, so they cross between processes, and rest in stores, as bytes.
+    """
+
+    raw: bytes
+    queue: Queue
+    due_at: datetime | None
+
+
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies in one queue: waiting to be claimed, claimed, and resting until a later time."""
+    """What lies in one queue: waiting to be claimed, claimed, and resting until a later time.
+
+    ``quarantined`` is how many messages are set aside, ``quarantined_since`` when (aware) the
+    oldest of them was.
+
+    None is what the broker does not tell.
+    """
 
     name: str
     ready: int
-    claimed: int
-    delayed: int
+    claimed: int | None
+    delayed: int | None
+    quarantined: int = 0
+    quarantined_since: datetime | None = None
