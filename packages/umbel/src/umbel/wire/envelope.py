@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from umbel.errors import DecodeError
+from umbel.errors import DecodeError, EncodeError
 from umbel.model.message import EncodedMessage, TaskMessage
 from umbel.wire import tagged_json
 from umbel.wire.fields import message_from
@@ -83,6 +83,27 @@ def dump_kombu(
         _dump_json(message.headers),
         _dump_json(properties),
     )
+
+
+def dump_kombu_text(
+    message: EncodedMessage, *, exchange: str, routing_key: str, delivery_tag: str
+) -> bytes:
+    """Do as ``dump_kombu``, with the body as text in its place: readable, and longer.
+
+    Raises EncodeError when the body is no UTF-8.
+    """
+    whole = dump_kombu(
+        msgspec.structs.replace(message, body=b""),
+        exchange=exchange,
+        routing_key=routing_key,
+        delivery_tag=delivery_tag,
+    )
+    try:
+        body = _json_encode(message.body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise EncodeError("the body of a message is no text, so it cannot travel as one") from error
+    whole = whole.replace(b',"body_encoding":"base64"', b"", 1)
+    return b'{"body":' + body + whole[len(b'{"body":""') :]
 
 
 _PLAIN_FORM = 1
@@ -262,6 +283,7 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     kwargsrepr: str | None
     delivery_tag: str
     redelivered: bool
+    reply_to: str | None = None
 
 
 class _PeekHeaders(msgspec.Struct):
@@ -286,6 +308,7 @@ class _PeekDeliveryInfo(msgspec.Struct):
 
 class _PeekProperties(msgspec.Struct):
     priority: int | None = None
+    reply_to: str | None = None
     delivery_tag: str = ""
     delivery_info: _PeekDeliveryInfo | None = None
 
@@ -341,6 +364,7 @@ def peek(raw: bytes) -> Peek:
         kwargsrepr=headers.kwargsrepr,
         delivery_tag=properties.delivery_tag,
         redelivered=bool(headers.redelivered or (info is not None and info.redelivered)),
+        reply_to=properties.reply_to,
     )
 
 
@@ -371,6 +395,7 @@ def _peek_slowly(raw: bytes) -> Peek:
         redelivered=bool(
             headers.get("redelivered") or (isinstance(info, dict) and info.get("redelivered"))
         ),
+        reply_to=message.reply_to,
     )
 
 

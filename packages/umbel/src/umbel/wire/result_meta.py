@@ -44,7 +44,7 @@ def encode(
     the result, ImproperlyConfigured for an unknown compression.
     """
     if isinstance(result, BaseException) and status in EXCEPTION_STATES:
-        result = _exception(result, serializer)
+        result = stored_exception(result, serializer)
     done = None
     if date_done is not None and status in READY_STATES:
         # Converting costs 0.3 µs, and both sides are mostly UTC.
@@ -65,10 +65,23 @@ def encode(
         fields.update(extended)
     fields["task_id"] = task_id
     document = _dump(fields, serializer, plain=not children and not extended)
-    if compression:
-        packed, mime = compress(document, compression)
-        document = b"%b%b\x00%b" % (_COMPRESSED, mime.encode("ascii"), packed)
-    return document
+    return compressed(document, compression)
+
+
+def compressed(document: bytes, compression: str | None) -> bytes:
+    """Return the document as it is, or compressed with Celery's marker before it."""
+    if not compression:
+        return document
+    packed, mime = compress(document, compression)
+    return b"%b%b\x00%b" % (_COMPRESSED, mime.encode("ascii"), packed)
+
+
+def decompressed(document: bytes, limit: int = DEFAULT_LIMIT) -> bytes:
+    """Return the document without its compression, told by the marker."""
+    if not document.startswith(_COMPRESSED):
+        return document
+    mime, _, packed = document[len(_COMPRESSED) :].partition(b"\x00")
+    return decompress(packed, mime.decode("ascii", "replace"), limit=limit)
 
 
 def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> bytes:
@@ -89,7 +102,8 @@ def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> byt
         ) from error
 
 
-def _exception(exc: BaseException, serializer: Serializer) -> Any:
+def stored_exception(exc: BaseException, serializer: Serializer) -> Any:
+    """Return an exception in the form in which the serializer can write it."""
     if not isinstance(serializer, PickleSerializer):
         return to_portable(exc, serializer)
     try:
@@ -109,8 +123,7 @@ def decode(
     when the serializer cannot read it, BackendGetMetaError when it is not a result document.
     """
     if document.startswith(_COMPRESSED):
-        mime, _, packed = document[len(_COMPRESSED) :].partition(b"\x00")
-        document = decompress(packed, mime.decode("ascii", "replace"), limit=limit)
+        document = decompressed(document, limit)
     fields = serializer.loads(document)
     if not isinstance(fields, dict):
         raise BackendGetMetaError(
