@@ -11,7 +11,7 @@ from umbel.config.settings import NAMES
 from umbel.config.without_effect import WITHOUT_EFFECT, set_without_effect, told_without_effect
 
 HOUSE = Path(umbel.__file__).parent
-READ_BY_NAME = frozenset({"composing.py", "driver_options.py"})
+READ_BY_NAME = frozenset({"bus_names.py", "composing.py", "driver_options.py"})
 """The rooms of config/ that turn settings into something others use."""
 NAMED_ELSEWHERE = frozenset(
     {
@@ -20,7 +20,6 @@ NAMED_ELSEWHERE = frozenset(
         "task_default_rate_limit",  # an attribute of tasks, which nobody acts on
         "task_retry_on_worker_lost",  # the same
         "visibility_timeout",  # an option of the Redis driver has the same name
-        "worker_send_task_events",  # for the banner, which says that none are sent
     }
 )
 
@@ -48,11 +47,11 @@ def vain(**changes: object) -> list[str]:
 
 
 def test_what_somebody_set_in_vain_is_found() -> None:
-    assert vain(task_protocol=1, broker_heartbeat=10, task_acks_late=True) == [
-        "broker_heartbeat",
+    assert vain(task_protocol=1, broker_pool_limit=3000, task_acks_late=True) == [
+        "broker_pool_limit",
         "task_protocol",
     ]
-    assert vain(beat_schedule={"x": {"task": "x", "schedule": 1}}) == ["beat_schedule"]
+    assert vain(beat_sync_every=5) == ["beat_sync_every"]
 
 
 def test_defaults_and_what_umbel_does_anyway_are_not_worth_a_word() -> None:

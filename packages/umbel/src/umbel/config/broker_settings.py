@@ -63,3 +63,14 @@ class BrokerSettings(TaskSettings, frozen=True, kw_only=True):
     """Virtual host or database at the broker, from before there were URLs."""
     visibility_timeout: Seconds | None = None
     """Accepted where a guide asks for it; ``broker_transport_options`` is where it is read."""
+
+    # --- Outbox ---
+
+    outbox_url: str | None = None
+    """URL (SQLAlchemy's) of the application's database, for ``delay_tx`` with any broker."""
+    outbox_table: str = "umbel_outbox"
+    """Name of its table, with a schema and a dot before it where wanted."""
+    outbox_poll_interval: Seconds = 1.0
+    """Seconds between two looks for what was committed."""
+    outbox_relay: bool = True
+    """Workers send what is there; else only ``umbel outbox relay`` does."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from umbel.config import delivery_semantics
 from umbel.config.celery_names import NEW_NAMES
 from umbel.config.converting import convert
 from umbel.config.settings import NAMES, OWN_NAMES, Settings
@@ -307,6 +308,18 @@ def combined(settings: Settings, origins: Mapping[str, str]) -> list[Problem]:
                 "it ends"
             )
         )
+    said = {
+        word: getattr(settings, f"task_{word}")
+        for word in delivery_semantics.OLDER_WORDS
+        if f"task_{word}" in origins
+    }
+    problems += [
+        Problem(
+            f"{both('task_delivery', f'task_{word}')}: these contradict each other; keep one of "
+            "them"
+        )
+        for word in delivery_semantics.contradictions(settings.task_delivery, said)
+    ]
     for queue in ("event_queue", "control_queue"):
         durable, exclusive = f"{queue}_durable", f"{queue}_exclusive"
         if getattr(settings, durable) and getattr(settings, exclusive):

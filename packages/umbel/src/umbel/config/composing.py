@@ -1,4 +1,4 @@
-"""URLs that follow from other settings: from host, port and user, from an alias, from the broker.
+"""What follows from other settings: URLs from their parts, the old words from the name of delivery.
 
 ``layers`` puts what is returned here into ``Settings``, so that nobody else has to know that there
 was a time before URLs.
@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
+from umbel.config import delivery_semantics
 from umbel.config.settings import Settings
 
 _BROKER_PARTS = ("transport", "host", "port", "user", "password", "vhost")
@@ -90,6 +91,17 @@ def result_backend(settings: Settings, broker_url: str, given: Collection[str]) 
     if backend == "rpc":
         return "rpc://"
     return backend
+
+
+def delivery(settings: Settings, given: Collection[str]) -> dict[str, Any]:
+    """Return what ``task_delivery`` means for the settings that spell the same in older words."""
+    said = {
+        word: getattr(settings, f"task_{word}")
+        for word in delivery_semantics.OLDER_WORDS
+        if f"task_{word}" in given
+    }
+    meant = delivery_semantics.implied(settings.task_delivery, said)
+    return {f"task_{word}": value for word, value in meant.items()}
 
 
 def _url(

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from umbel.config.delivery_semantics import SEMANTICS
 from umbel.config.settings import PROFILES, Settings
 
 
@@ -30,6 +31,7 @@ WRITTEN_TYPES: Mapping[str, str] = _written_types()
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "profile": PROFILES,
     "task_protocol": (1, 2),
+    "task_delivery": SEMANTICS,
     "task_default_queue_type": ("classic", "quorum"),
     "task_create_missing_queue_type": ("classic", "quorum"),
     "broker_native_delayed_delivery_queue_type": ("classic", "quorum"),
@@ -43,6 +45,7 @@ _ZERO_MEANS_NONE = frozenset(
         "task_soft_time_limit",
         "worker_concurrency",
         "worker_max_tasks_per_child",
+        "worker_stall_timeout",
         "worker_max_memory_per_child",
         "broker_heartbeat",
         "beat_cron_starting_deadline",

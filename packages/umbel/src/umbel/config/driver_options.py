@@ -26,7 +26,15 @@ _MODES = {0: "none", 1: "optional", 2: "required"}
 _ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
 _USUAL = defaults("celery")
 
+_AMQP = frozenset({"amqp", "amqps", "pyamqp", "rpc"})
+
 _BROKER = {"broker_connection_timeout": "socket_connect_timeout"}
+_AMQP_BROKER = {
+    "broker_connection_timeout": "connect_timeout",
+    "broker_heartbeat": "heartbeat",
+    "broker_login_method": "login_method",
+    "broker_native_delayed_delivery_queue_type": "native_delayed_delivery_queue_type",
+}
 _BACKEND = {
     "redis_socket_timeout": "socket_timeout",
     "redis_socket_connect_timeout": "socket_connect_timeout",
@@ -34,7 +42,7 @@ _BACKEND = {
     "redis_backend_credential_provider": "credential_provider",
     "redis_client_name": "client_name",
 }
-"""Setting -> option of the Redis driver. One with Celery's default leaves the driver its own."""
+"""Setting -> option of the driver. One with Celery's default leaves the driver its own."""
 
 
 def broker_options(settings: Settings, url: str | None) -> dict[str, Any]:
@@ -43,6 +51,13 @@ def broker_options(settings: Settings, url: str | None) -> dict[str, Any]:
     if _scheme(url) in _REDIS:
         found |= _changed(settings, _BROKER)
         found |= _tls("broker_use_ssl", settings.broker_use_ssl)
+    elif _scheme(url) in _AMQP:
+        found |= _changed(settings, _AMQP_BROKER)
+        found |= _tls("broker_use_ssl", settings.broker_use_ssl)
+        if (
+            settings.profile == "umbel"
+        ):  # one scale on every broker; RabbitMQ's own is the other way
+            found["priority_scale"] = "umbel"
     return found | dict(settings.broker_transport_options or {})
 
 
@@ -55,6 +70,15 @@ def backend_options(settings: Settings, url: Any) -> dict[str, Any]:
             names = {"username": settings.redis_username, "password": settings.redis_password}
             found |= {name: value for name, value in names.items() if value}
         found |= _tls("redis_backend_use_ssl", settings.redis_backend_use_ssl)
+    elif _scheme(url) == "rpc":
+        found |= _changed(settings, _AMQP_BROKER)
+        found |= _tls("broker_use_ssl", settings.broker_use_ssl)
+        found |= {
+            "reply_broker": settings.broker_write_url or settings.broker_url,
+            "reply_expires": settings.result_expires,
+            "reply_persistent": bool(settings.result_persistent),
+            "reply_serializer": settings.result_serializer,
+        }
     return found | dict(settings.result_backend_transport_options or {})
 
 

@@ -173,6 +173,7 @@ class Layers:
         }
         if composing.follows_broker(made, given):
             composed |= composing.as_the_broker(made, given)
+        composed |= composing.delivery(made, given)
         made = msgspec.structs.replace(made, **composed)
         fail(combined(made, {name: one.origin for name, one in given.items()}))
         return made

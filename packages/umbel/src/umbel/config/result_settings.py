@@ -34,7 +34,7 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     result_failure_expires: Seconds | None = None
     """The same for failures; None follows ``result_expires``."""
     result_chord_expires: Seconds | None = None
-    """Seconds for which the bookkeeping of a chord is kept; None follows ``result_expires``."""
+    """Seconds after which an unfinished chord may be forgotten; None: never."""
     result_extended: bool = False
     """Store the task's name, arguments, worker, retries and queue with its result."""
     result_persistent: bool | None = None

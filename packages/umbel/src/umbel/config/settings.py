@@ -67,6 +67,10 @@ class Settings(WorkerSettings, frozen=True, kw_only=True):
     """Class of the scheduler, or its path."""
     beat_schedule_filename: str = "celerybeat-schedule"
     """File in which Celery's scheduler keeps its state."""
+    beat_store: str | None = None
+    """URL of the store of the schedule; None: the broker, or else the result backend."""
+    beat_timetable: str | None = None
+    """Name of this program's schedule in that store; None: the name of the app."""
     beat_sync_every: int = 0
     """Tasks sent between two writes of that state; 0: written by time."""
     beat_max_loop_interval: Seconds = 0.0
@@ -124,15 +128,26 @@ A program that sets ``broker_url`` alone has its results there too: see ``compos
 OWN_NAMES = frozenset(
     {
         "profile",
+        "beat_store",
+        "beat_timetable",
         "broker_publish_timeout",
+        "outbox_poll_interval",
+        "outbox_relay",
+        "outbox_table",
+        "outbox_url",
         "task_delay_in_store",
+        "task_delivery",
         "task_max_deliveries",
+        "task_quarantine_failures",
         "task_revoke_keep",
+        "worker_http",
         "worker_lease",
         "worker_lease_renewal",
         "worker_lookahead",
+        "worker_metrics_task_names",
         "worker_processes",
         "worker_shutdown_timeout",
+        "worker_stall_timeout",
     }
 )
 """The settings that Celery does not have."""

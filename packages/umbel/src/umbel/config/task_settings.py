@@ -61,6 +61,8 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which a running task is ended by force."""
     task_soft_time_limit: Seconds | None = None
     """Seconds after which SoftTimeLimitExceeded is raised inside a running task."""
+    task_delivery: str | None = None
+    """``at_least_once`` or ``at_most_once``; None: as the next settings say."""
     task_acks_late: bool = False
     """Acknowledge a message after the task ran instead of before it runs."""
     task_acks_on_failure_or_timeout: bool = True
@@ -75,6 +77,8 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Retry, counted as a retry, when the process dies; wins over the previous setting."""
     task_max_deliveries: int | None = None
     """Deliveries without an outcome after which a message is put in quarantine; None: no limit."""
+    task_quarantine_failures: bool = False
+    """Put the message of a task that fails for good, its retries exhausted, in quarantine too."""
     task_default_rate_limit: int | str | None = None
     """Rate limit of tasks that have none of their own, such as ``100/m``."""
     task_allow_error_cb_on_chord_header: bool = False

@@ -16,22 +16,24 @@ from umbel.config.conf import Conf
 from umbel.config.settings import NAMES, defaults
 
 _OF_WHAT_IS_NOT_THERE = (
-    "azureblockblob_", "beat_", "cache_", "cassandra_", "control_", "cosmosdbsql_", "database_",
-    "dynamodb_", "elasticsearch_", "event_", "events_", "firestore_", "gcs_", "s3_", "security_",
+    "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_", "database_",
+    "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_", "security_",
 )  # fmt: skip
 
 _SINGLE = frozenset(
     {
         "arangodb_backend_settings",
+        "beat_enable_remote_control",
+        "beat_executable",
+        "beat_remote_control_max_tick_age",
+        "beat_schedule_filename",
+        "beat_sync_every",
         "broker_channel_error_retry",
         "broker_connection_max_retries",
         "broker_connection_retry",
         "broker_connection_retry_on_startup",
         "broker_failover_strategy",
-        "broker_heartbeat",
         "broker_heartbeat_checkrate",
-        "broker_login_method",
-        "broker_native_delayed_delivery_queue_type",
         "broker_pool_acquire_timeout",
         "broker_pool_limit",
         "couchbase_backend_settings",
@@ -48,20 +50,13 @@ _SINGLE = frozenset(
         "result_backend_max_sleep_between_retries_ms",
         "result_backend_thread_safe",
         "result_cache_max",
-        "result_chord_expires",
         "result_chord_join_timeout",
-        "result_chord_retry_interval",
         "result_exchange",
         "result_exchange_type",
-        "result_persistent",
-        "task_allow_error_cb_on_chord_header",
-        "task_create_missing_queue_type",
-        "task_default_queue_type",
         "task_default_rate_limit",
         "task_protocol",
         "task_remote_tracebacks",
         "task_retry_on_worker_lost",
-        "task_send_sent_event",
         "visibility_timeout",
         "worker_agent",
         "worker_autoscaler",
@@ -72,7 +67,6 @@ _SINGLE = frozenset(
         "worker_direct",
         "worker_disable_rate_limits",
         "worker_enable_prefetch_count_reduction",
-        "worker_enable_remote_control",
         "worker_enable_soft_shutdown_on_idle",
         "worker_eta_task_limit",
         "worker_executable",
@@ -80,8 +74,6 @@ _SINGLE = frozenset(
         "worker_lost_wait",
         "worker_pidfile",
         "worker_pool_putlocks",
-        "worker_pool_restarts",
-        "worker_send_task_events",
         "worker_state_db",
         "worker_timer",
         "worker_timer_precision",
@@ -102,7 +94,6 @@ _AS_IT_IS: Mapping[str, Any] = {
     "redis_socket_keepalive": True,
     "result_backend_thread_safe": True,
     "worker_disable_rate_limits": True,
-    "worker_enable_remote_control": False,
 }
 """Values that ask for what Umbel does in any case."""
 

@@ -41,6 +41,8 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     """Seconds for which a claim lives unless it is renewed."""
     worker_lease_renewal: Seconds = 5.0
     """Seconds between renewals; less than ``worker_lease``."""
+    worker_stall_timeout: Seconds | None = 60.0
+    """Seconds messages may wait beside free slots before a worker connects anew; twice: it ends."""
     worker_max_tasks_per_child: int | None = None
     """Tasks after which a process is replaced; None: never."""
     worker_max_memory_per_child: int | None = None
@@ -69,6 +71,11 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     """Listen to remote control commands."""
     worker_send_task_events: bool = False
     """Send task events, as ``-E`` does."""
+
+    worker_http: str | None = None
+    """Where ``/livez``, ``/readyz`` and ``/metrics`` are told: ``host:port`` or ``unix:/path``."""
+    worker_metrics_task_names: int = 100
+    """Most task names with metrics of their own; tasks of further names are counted together."""
 
     # --- Worker: logging ---
 
