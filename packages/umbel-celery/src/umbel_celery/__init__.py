@@ -5,16 +5,14 @@ Nothing here but re-exports; ``umbel_celery_finder`` has the import system load 
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from umbel.app.celery_app import Celery
 from umbel.app.send_plan import new_id as uuid
 from umbel.app.shared import current_app, current_task, shared_task
 from umbel.app.task import Task
+from umbel.workflows.canvas import chain, chord, chunks, group, xmap, xstarmap
 from umbel.workflows.signature import Signature, maybe_signature, signature
 
 from . import app, canvas, exceptions, result, signals, states, utils
-from .absent import refuse_canvas
 from .version import SERIES, VERSION, VERSION_BANNER, __version__, version_info
 
 __all__ = [
@@ -27,9 +25,13 @@ __all__ = [
     "__version__",
     "app",
     "canvas",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
     "exceptions",
+    "group",
     "maybe_signature",
     "result",
     "shared_task",
@@ -39,8 +41,6 @@ __all__ = [
     "utils",
     "uuid",
     "version_info",
+    "xmap",
+    "xstarmap",
 ]
-
-
-def __getattr__(name: str) -> NoReturn:
-    refuse_canvas(name, __name__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 _ENGINE = "it is a part of Celery's own engine, which Umbel does not have"
 _GONE = "Celery itself removed it"
 _NOT_YET = "it is not there yet"
@@ -22,7 +20,6 @@ ABSENT: dict[str, str] = {
     "celery.app.trace": f"{_ENGINE}; wrap runs by a middleware: umbel.ports.Middleware.around_run",
     "celery.backends": f"{_ENGINE}; write a driver: umbel.ports.ResultBackend",
     "celery.beat": _NOT_YET,
-    "celery.schedules": _NOT_YET,
     "celery.events": _NOT_YET,
     "celery.app.control": _NOT_YET,
     "celery.app.events": _NOT_YET,
@@ -48,20 +45,3 @@ def refuse(name: str) -> None:
                 name=name,
             )
         step = step.rpartition(".")[0]
-
-
-_CANVAS = frozenset(
-    ("chain", "group", "chord", "chunks", "xmap", "xstarmap", "StampingVisitor", "_chain", "_chord")
-)
-
-
-def refuse_canvas(name: str, module: str) -> NoReturn:
-    """Raise ImportError for the parts of the canvas that are not there yet, else AttributeError."""
-    if name in _CANVAS:
-        raise ImportError(
-            f"umbel-celery has no {module}.{name} yet: of the canvas there are signatures and "
-            "callbacks (link, link_error). (UMBEL_CELERY=0 gives this process the real Celery, if "
-            "it is installed.)",
-            name=module,
-        )
-    raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -1,16 +1,26 @@
-"""``celery.canvas``: signatures. Chains, groups and chords are not there yet, and say so."""
+"""``celery.canvas``: signatures, and the workflows that they make."""
 
 from __future__ import annotations
 
-from typing import NoReturn
-
+from umbel.workflows.canvas import chain, chord, chunks, group, xmap, xstarmap
+from umbel.workflows.canvas import chain as _chain
+from umbel.workflows.canvas import chord as _chord
 from umbel.workflows.signature import Signature, maybe_signature, signature
 from umbel.workflows.signature import signature as subtask
+from umbel.workflows.stamping import StampingVisitor
 
-from .absent import refuse_canvas
-
-__all__ = ["Signature", "maybe_signature", "signature", "subtask"]
-
-
-def __getattr__(name: str) -> NoReturn:
-    refuse_canvas(name, __name__)
+__all__ = [
+    "Signature",
+    "StampingVisitor",
+    "_chain",
+    "_chord",
+    "chain",
+    "chord",
+    "chunks",
+    "group",
+    "maybe_signature",
+    "signature",
+    "subtask",
+    "xmap",
+    "xstarmap",
+]

@@ -22,6 +22,7 @@ from umbel.errors import (
     SoftTimeLimitExceeded,
     TaskError,
     TaskRevokedError,
+    Terminated,
     TimeLimitExceeded,
     WorkerLostError,
 )
@@ -30,7 +31,6 @@ from umbel.errors import BackendUnavailable as BackendStoreError
 from umbel.errors import DecodeError as InvalidTaskError
 from umbel.errors import ResultTimeout as TimeoutError  # noqa: A004 - Celery's name for it
 from umbel.errors import TaskDirective as TaskPredicate
-from umbel.errors import TaskRevokedError as Terminated
 from umbel.errors import UmbelError as CeleryError
 from umbel.errors import UmbelWarning as CeleryWarning
 
