@@ -196,11 +196,6 @@ def test_it_is_shown_as_a_call() -> None:
     assert sig(2).reprcall(1) == "add(1, 2)"
 
 
-def test_joining_is_refused_until_it_is_built() -> None:
-    with pytest.raises(UsageError, match=r"add\(1\) \| \.\.\.: joining calls .* first\.link"):
-        sig(1) | sig(2)
-
-
 def test_maybe_signature() -> None:
     one = sig(1)
     assert maybe_signature(None) is None

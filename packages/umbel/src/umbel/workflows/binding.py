@@ -6,7 +6,7 @@ the slot once (``bind``); everybody else asks ``current``. Nothing else may live
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from umbel.errors import ImproperlyConfigured
@@ -80,6 +80,22 @@ class Host(Protocol):
 
     def AsyncResult(self, id: str, **kwargs: Any) -> Any:  # noqa: A002, N802 - Celery's names
         """Make the handle of a run that this app sends or reads."""
+        ...
+
+    def GroupResult(self, id: str, results: Any, **kwargs: Any) -> Any:  # noqa: A002, N802
+        """Make the handle of a group that this app sends or reads."""
+        ...
+
+    def send_workflow(self, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Send a workflow, given as the mapping in which it travels; return its handle."""
+        ...
+
+    async def asend_workflow(self, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Do the same without blocking the event loop."""
+        ...
+
+    def run_workflow(self, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a workflow here and now; return its eager handle."""
         ...
 
 

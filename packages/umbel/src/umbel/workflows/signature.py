@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 from uuid import uuid4
 
 from umbel.errors import UsageError
@@ -18,8 +18,11 @@ from umbel.wire.signature_dict import read_signature, write_signature
 from umbel.workflows import binding
 from umbel.workflows.binding import Host, R, RunHandle
 from umbel.workflows.signature_parts import SignatureParts, as_list
+from umbel.workflows.stamping import StampingVisitor, stamp, stamp_links
+from umbel.workflows.upgrading import joined
 
 S = TypeVar("S", bound="type[Signature[Any]]")
+T = TypeVar("T")
 
 
 class Signature(SignatureParts, Generic[R]):
@@ -99,6 +102,18 @@ class Signature(SignatureParts, Generic[R]):
             if target is not cls:
                 return target.from_dict(d, app=app)
         return cls(d, app=app)
+
+    @classmethod
+    def of_parts(cls, made: dict[str, Any], app: Host | None) -> Self:
+        """Return the workflow in a mapping whose parts are signatures already.
+
+        Looking at each of them would cost a chain made by ``|`` the square of its length.
+        """
+        found = cls.__new__(cls)
+        dict.__init__(found, made)
+        if app is not None:
+            found._app = app
+        return found
 
     @classmethod
     def register_type(cls, name: str | None = None) -> Callable[[S], S]:
@@ -209,6 +224,28 @@ class Signature(SignatureParts, Generic[R]):
             found.extend(Signature.from_dict(callback, app=self._app).flatten_links())
         return found
 
+    def stamp(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> Self:
+        """Put stamps on it, and on all it is made of, in place; return itself.
+
+        ``headers`` are stamps for every call, ``visitor`` says more of each. A stamp that is there
+        stays, unless ``append_stamps``: then its values become a list.
+        """
+        stamp(self, visitor, headers, append=append_stamps)
+        return self
+
+    def stamp_links(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> Self:
+        """Do as ``stamp`` with its callbacks and error callbacks alone."""
+        stamp_links(self, visitor, headers, append=append_stamps)
+        return self
+
+    def from_plain(self, one: Mapping[str, Any]) -> Signature[Any]:
+        """Return a signature, or the mapping of one, as a signature of the same app."""
+        return one if isinstance(one, Signature) else Signature.from_dict(one, app=self._app)
+
     # --- copies -----------------------------------------------------------------------------------
 
     def clone(
@@ -265,14 +302,16 @@ class Signature(SignatureParts, Generic[R]):
     @property
     def app(self) -> Host:
         """The app it is sent through: the one given, its task's, or the current one."""
-        if self._app is None:
-            own = getattr(self._type, "app", None)
-            return own if own is not None else binding.current()
-        return self._app
+        found = self.own_app()
+        return found if found is not None else binding.current()
 
     @app.setter
     def app(self, app: Host) -> None:
         self._app = app
+
+    def own_app(self) -> Host | None:
+        """Return the app given to it, or its task's, or None."""
+        return self._app if self._app is not None else getattr(self._type, "app", None)
 
     @property
     def type(self) -> Any:
@@ -291,14 +330,20 @@ class Signature(SignatureParts, Generic[R]):
 
     # --- joining ----------------------------------------------------------------------------------
 
-    def __or__(self, other: Any) -> NoReturn:
-        raise UsageError(
-            f"{self!r} | ...: joining calls into workflows is not built yet in this version. Give "
-            "the second call as a callback, first.link(second), or send it from inside the first"
-        )
+    def __or__(self, other: Signature[T]) -> Signature[T]:  # type: ignore[override]  # not a union
+        """Return the workflow in which ``other`` follows this, with its value."""
+        if not isinstance(other, Signature):
+            return NotImplemented
+        made = joined(self, other)
+        return Signature.TYPES[made["subtask_type"]].of_parts(made, self._app)
 
-    __ror__ = __or__
-    __ior__ = __or__  # a dict would merge keys, which means nothing here
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # a dict would merge keys
+        return self | other
+
+    def __ror__(self, other: Any) -> Any:
+        if isinstance(other, Mapping):
+            return Signature.from_dict(other, app=self._app) | self
+        return NotImplemented
 
 
 def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature[Any]:
