@@ -24,8 +24,13 @@ def database() -> Iterator[sqlite3.Connection]:
 
 
 def values(statement: str) -> list[int]:
-    numbers = [int(number) for number in re.findall(r"\?(\d+)", statement)]
-    return [1] * (max(numbers) if numbers else statement.count("?"))
+    return [1] * statement.count("?")
+
+
+@pytest.mark.parametrize("name", sorted(SQL))
+def test_no_query_numbers_its_values(name: str) -> None:
+    """Values given in a sequence to numbered ones are refused by sqlite3 of Python 3.14."""
+    assert re.findall(r"\?\d", SQL[name]) == []
 
 
 @pytest.mark.parametrize("name", sorted(SQL))
@@ -45,6 +50,7 @@ SMALL = {
     "next_lease_end": "one row for each worker",
     "presences": "one row for each worker",
     "count_claimed": "one row for each claim",
+    "drop_dead_mailboxes": "one row for each listener",
     "fetch_results": "json_each is the list of ids",
 }
 

@@ -11,25 +11,40 @@ from typing import Any
 
 from umbel.clock import Clock, SystemClock
 from umbel.drivers.memory.broker import MemoryBroker
+from umbel.drivers.memory.bus import MemoryBus
 from umbel.drivers.memory.result_backend import MemoryResultBackend
+from umbel.drivers.memory.schedule_store import MemoryScheduleStore
 from umbel.drivers.memory.store import MemoryStore
 from umbel.errors import ImproperlyConfigured
 from umbel.ports import Driver
 
 
 class MemoryDriver(Driver):
-    """One store, and the two ports on it."""
+    """One store with the two ports on it, and a bus."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         store = MemoryStore(clock if clock is not None else SystemClock())
         self._broker = MemoryBroker(store)
         self._backend = MemoryResultBackend(store)
+        self._bus = MemoryBus()
+        self._timetables: dict[str, MemoryScheduleStore] = {}
+        self._store = store
 
     def broker(self) -> MemoryBroker:
         return self._broker
 
     def result_backend(self) -> MemoryResultBackend:
         return self._backend
+
+    def bus(self) -> MemoryBus:
+        return self._bus
+
+    def schedule_store(self, timetable: str) -> MemoryScheduleStore:
+        with self._store.lock:
+            known = self._timetables.get(timetable)
+            if known is None:
+                known = self._timetables[timetable] = MemoryScheduleStore(self._store)
+            return known
 
 
 def open(url: str, options: Mapping[str, Any]) -> MemoryDriver:  # noqa: A001 - opening.py's word

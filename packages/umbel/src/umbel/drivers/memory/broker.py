@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.memory.result_backend import MemoryResultBackend
+from umbel.drivers.memory.shelves import MemoryShelves
 from umbel.drivers.memory.store import MemoryStore
 from umbel.drivers.selfpipe import SelfPipe
 from umbel.model.delivery import Delivery, Receipt, Settlement
@@ -22,7 +24,9 @@ LONGEST_WAIT = 0.5
 class MemoryBroker(Broker):
     """Queues that live as long as the process."""
 
-    capabilities = Capabilities(delay=True, priority=True, lease=True, celery_peers=False)
+    capabilities = Capabilities(
+        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
+    )
 
     def __init__(self, store: MemoryStore) -> None:
         self.memory = store
@@ -42,6 +46,9 @@ class MemoryBroker(Broker):
         results: ResultBackend | None = None,
     ) -> MemoryConsumer:
         return MemoryConsumer(self.memory, queues, presence, lease, results)
+
+    def shelves(self, results: ResultBackend | None = None) -> MemoryShelves:
+        return MemoryShelves(self.memory, results)
 
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self.memory.stats(queues)
@@ -125,28 +132,19 @@ class MemoryConsumer(Consumer):
 
     def _claim(self, limit: int) -> list[Delivery]:
         turn = self._turn % max(1, len(self._names))
-        self._turn += 1
+        self._turn += limit > 0  # turns are of claims: else a rhythm of calls could starve a queue
         queues = self._names[turn:] + self._names[:turn]
         return self._store.claim(self._presence, self._lease, queues, limit)
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
-            self._store_elsewhere(self._results, settlements)
+            # Race: a claim may be rescued between this check and settle(). Then the record is
+            # written although the verdict is refused: the task runs again, and its record replaces
+            # this one; its slot of a join stays as it is filled.
+            held = self._store.holds(self._presence.owner, [each.receipt for each in settlements])
+            settlements = stored_elsewhere(self._results, settlements, held)
         lost = self._store.settle(self._presence.owner, settlements, with_records=self._same_store)
         return Exchange(tuple(lost), tuple(self._claim(limit) if limit else ()))
-
-    def _store_elsewhere(self, results: ResultBackend, settlements: Sequence[Settlement]) -> None:
-        # Race: a claim may be rescued between this check and settle(). Then the record is written
-        # although the verdict is refused: the task runs again and its record replaces this one.
-        held = self._store.holds(self._presence.owner, [each.receipt for each in settlements])
-        records = [
-            record
-            for settlement in settlements
-            if settlement.receipt in held
-            for record in settlement.effects.records
-        ]
-        if records:
-            results.store(records)
 
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
         self._presence = presence

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from umbel.drivers.memory.results import Mailbox, MemoryResults
 from umbel.drivers.memory.store import MemoryStore
+from umbel.model.join import JoinParts, JoinStep
 from umbel.model.outcome import ResultRecord
+from umbel.model.queues import FollowUp
 from umbel.ports import ResultBackend, Watcher
 from umbel.version import __version__
 
 
 class MemoryResultBackend(ResultBackend):
     """Results that live as long as the process."""
+
+    counts_joins = True
 
     def __init__(self, store: MemoryStore) -> None:
         self.memory = store
@@ -39,6 +43,12 @@ class MemoryResultBackend(ResultBackend):
 
     def forget_group(self, group_id: str) -> None:
         self.memory.results.forget_group(group_id)
+
+    def join(self, steps: Sequence[JoinStep]) -> Sequence[FollowUp]:
+        return self.memory.join(steps)
+
+    def fetch_join(self, join_id: str) -> JoinParts | None:
+        return self.memory.fetch_join(join_id)
 
     def ping(self) -> str:
         return f"Umbel memory {__version__}"

@@ -6,22 +6,25 @@ called by any thread. Nothing here waits for messages; whoever waits leaves a Se
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
 from umbel.clock import Clock
+from umbel.drivers.memory.joins import MemoryJoins
 from umbel.drivers.memory.results import MemoryResults
 from umbel.drivers.memory.shelf import Held, Shelf
 from umbel.drivers.selfpipe import SelfPipe
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement, Verdict
+from umbel.model.join import JoinParts, JoinStep
 from umbel.model.presence import Presence
-from umbel.model.queues import Outgoing, QueueStats
+from umbel.model.queues import FollowUp, Outgoing, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.wire.envelope import dump_compact
+from umbel.wire.envelope import dump_compact, load
 
 
 class Owner(msgspec.Struct):
@@ -33,30 +36,20 @@ class Owner(msgspec.Struct):
     claims: dict[Receipt, Held]
 
 
-class Quarantined(msgspec.Struct, frozen=True):
-    """A message set aside: never claimed again by itself."""
-
-    queue: str
-    raw: bytes
-    count: int
-    reason: str
-    detail: str | None
-    at: float
-
-
 class MemoryStore:
     """Messages and results of one memory driver. Thread-safe; every method is one atomic step."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._places = itertools.count()
         self._shelves: dict[str, Shelf] = {}
         self._owners: dict[str, Owner] = {}
-        self._quarantine: list[Quarantined] = []
         self._revoked: dict[str, tuple[int, float, Revocation]] = {}
         self._revoked_serial = 0
         self._consumers: set[SelfPipe] = set()
-        self.results = MemoryResults(self.now, self._lock)
+        self.results = MemoryResults(self.now, self.lock)
+        self._joins = MemoryJoins(self.now)
 
     def now(self) -> float:
         """Return the store's time in Unix seconds."""
@@ -67,10 +60,10 @@ class MemoryStore:
     def publish(self, outgoing: Sequence[Outgoing]) -> None:
         """Hold these and wake who waits."""
         encoded = [dump_compact(each.message) for each in outgoing]
-        with self._lock:
+        with self.lock:
             for each, raw in zip(outgoing, encoded, strict=True):
                 self._put(each, raw)
-            self._ring()
+            self.ring()
 
     def _put(self, outgoing: Outgoing, raw: bytes) -> None:
         priority = outgoing.message.properties.get("priority")
@@ -79,7 +72,16 @@ class MemoryStore:
             raw=raw,
             priority=priority if isinstance(priority, int) else 0,
         )
-        self._shelf(held.queue).add(held, due=_unix(outgoing.due_at), now=self.now())
+        self.shelf(held.queue).add(held, due=_unix(outgoing.due_at), now=self.now())
+
+    def _put_follow_up(self, due: FollowUp) -> None:
+        priority = load(due.raw).properties.get("priority")
+        held = Held(
+            queue=due.queue.name,
+            raw=due.raw,
+            priority=priority if isinstance(priority, int) else 0,
+        )
+        self.shelf(held.queue).add(held, due=_unix(due.due_at), now=self.now())
 
     def claim(
         self, presence: Presence, lease: float, queues: Sequence[str], limit: int
@@ -88,12 +90,12 @@ class MemoryStore:
 
         Queues take turns in the given order within one priority.
         """
-        with self._lock:
+        with self.lock:
             now = self.now()
             mine = self._renew(presence, lease)
             self._rescue()
             for name in queues:
-                self._shelf(name).promote(now)
+                self.shelf(name).promote(now)
             claimed: list[Delivery] = []
             while len(claimed) < limit:
                 held = self._next(queues, len(claimed))
@@ -117,7 +119,7 @@ class MemoryStore:
         """Take the most urgent message; among equals the queue whose turn it is."""
         best: Shelf | None = None
         for offset in range(len(queues)):
-            shelf = self._shelf(queues[(turn + offset) % len(queues)])
+            shelf = self.shelf(queues[(turn + offset) % len(queues)])
             if shelf.ready and (best is None or shelf.urgency() < best.urgency()):
                 best = shelf
         return None if best is None else best.take()
@@ -127,10 +129,10 @@ class MemoryStore:
     ) -> list[Receipt]:
         """Perform these as far as the claims are this owner's; return the others' receipts.
 
-        ``with_records`` is false where the records belong to another store.
+        ``with_records`` is false where records and joins belong to another store.
         """
         encoded = [[dump_compact(out.message) for out in s.effects.outgoing] for s in settlements]
-        with self._lock:
+        with self.lock:
             lost: list[Receipt] = []
             mine = self._owners.get(owner)
             for settlement, raws in zip(settlements, encoded, strict=True):
@@ -139,33 +141,48 @@ class MemoryStore:
                     continue
                 if with_records:
                     self.results.store(settlement.effects.records)
+                    if settlement.effects.joins:
+                        for due in self._joins.perform(settlement.effects.joins, again=False):
+                            self._put_follow_up(due)
                 for outgoing, raw in zip(settlement.effects.outgoing, raws, strict=True):
                     self._put(outgoing, raw)
                 if settlement.verdict is not None:
-                    self._judge(mine.claims.pop(settlement.receipt), settlement.verdict)
-            self._ring()
+                    held = mine.claims.pop(settlement.receipt)
+                    self._judge(held, settlement.verdict, mine.presence.name)
+            self.ring()
             return lost
 
-    def _judge(self, held: Held, verdict: Verdict) -> None:
+    def _judge(self, held: Held, verdict: Verdict, worker: str) -> None:
         match verdict:
             case Ack():
                 return
-            case Requeue(due_at=due_at, front=front, counted=counted):
+            case Requeue(due_at=due_at, front=front, counted=counted, why=why):
                 if not counted:
                     held.count -= 1
-                shelf = self._shelf(held.queue)
+                held.why = why
+                shelf = self.shelf(held.queue)
                 if front and due_at is None:
                     shelf.put_back(held)
                 else:
                     shelf.add(held, due=_unix(due_at), now=self.now())
-            case Quarantine(reason=reason, detail=detail):
-                self._quarantine.append(
-                    Quarantined(held.queue, held.raw, held.count, reason, detail, self.now())
-                )
+            case Quarantine():
+                self.shelf(held.queue).set_aside(held, verdict, at=self.now(), worker=worker)
+
+    # --- joins ------------------------------------------------------------------------------------
+
+    def join(self, steps: Sequence[JoinStep]) -> list[FollowUp]:
+        """Perform these steps; return what is due, for the caller to send."""
+        with self.lock:
+            return self._joins.perform(steps, again=True)
+
+    def fetch_join(self, join_id: str) -> JoinParts | None:
+        """Return what is known of a join."""
+        with self.lock:
+            return self._joins.fetch(join_id)
 
     def holds(self, owner: str, receipts: Iterable[Receipt]) -> set[Receipt]:
         """Return which of these claims are this owner's now."""
-        with self._lock:
+        with self.lock:
             mine = self._owners.get(owner)
             return set() if mine is None else mine.claims.keys() & set(receipts)
 
@@ -179,17 +196,17 @@ class MemoryStore:
         for held in owner.claims.values():
             if not counted:
                 held.count -= 1
-            self._shelf(held.queue).put_back(held)
+            self.shelf(held.queue).put_back(held)
         if owner.claims:
-            self._ring()
+            self.ring()
 
     def stats(self, names: Sequence[str]) -> list[QueueStats]:
         """Count what lies in each queue."""
-        with self._lock:
+        with self.lock:
             now = self.now()
             found: list[QueueStats] = []
             for name in names:
-                shelf = self._shelf(name)
+                shelf = self.shelf(name)
                 due = sum(moment <= now for moment, _, _ in shelf.delayed)
                 claimed = sum(
                     held.queue == name
@@ -202,35 +219,33 @@ class MemoryStore:
                         ready=len(shelf.ready) + due,
                         claimed=claimed,
                         delayed=len(shelf.delayed) - due,
+                        quarantined=len(shelf.aside),
+                        quarantined_since=_oldest(shelf),
                     )
                 )
             return found
 
     def purge(self, name: str) -> int:
         """Drop what is ready or rests in the queue."""
-        with self._lock:
-            shelf = self._shelf(name)
+        with self.lock:
+            shelf = self.shelf(name)
             dropped = len(shelf.ready) + len(shelf.delayed)
             shelf.ready.clear()
             shelf.delayed.clear()
             return dropped
 
-    def quarantined(self) -> list[Quarantined]:
-        """Return what was set aside, oldest first."""
-        with self._lock:
-            return list(self._quarantine)
-
-    def _shelf(self, name: str) -> Shelf:
+    def shelf(self, name: str) -> Shelf:
+        """Return what one queue holds, for a caller that has the lock."""
         shelf = self._shelves.get(name)
         if shelf is None:
-            shelf = self._shelves[name] = Shelf()
+            shelf = self._shelves[name] = Shelf(self._places)
         return shelf
 
     def until_next_event(self, queues: Sequence[str]) -> float | None:
         """Return the seconds until something becomes claimable by itself, None if nothing will."""
-        with self._lock:
+        with self.lock:
             now, monotonic = self.now(), self._clock.monotonic()
-            resting = [shelf.delayed for shelf in map(self._shelf, queues) if shelf.delayed]
+            resting = [shelf.delayed for shelf in map(self.shelf, queues) if shelf.delayed]
             waits = [delayed[0][0] - now for delayed in resting]
             waits += [o.until - monotonic for o in self._owners.values() if o.claims]
             return min(waits, default=None)
@@ -239,7 +254,7 @@ class MemoryStore:
 
     def register(self, presence: Presence, lease: float, pipe: SelfPipe) -> None:
         """Begin or go on with an owner's lease; ring ``pipe`` whenever something changes."""
-        with self._lock:
+        with self.lock:
             self._renew(presence, lease)
             self._consumers.add(pipe)
 
@@ -255,7 +270,7 @@ class MemoryStore:
         self, presence: Presence, lease: float, receipts: Sequence[Receipt]
     ) -> list[Receipt]:
         """Renew the lease; return which receipts are no longer this owner's."""
-        with self._lock:
+        with self.lock:
             mine = self._renew(presence, lease)
             mine.presence = msgspec.structs.replace(presence, seen=self.now())
             lost = [receipt for receipt in receipts if receipt not in mine.claims]
@@ -268,13 +283,13 @@ class MemoryStore:
         for receipt in forgotten:
             held = owner.claims.pop(receipt)
             held.count -= 1
-            self._shelf(held.queue).put_back(held)
+            self.shelf(held.queue).put_back(held)
         if forgotten:
-            self._ring()
+            self.ring()
 
     def leave(self, owner: str, pipe: SelfPipe) -> None:
         """Return every claim of this owner, uncounted, and end its lease."""
-        with self._lock:
+        with self.lock:
             self._consumers.discard(pipe)
             gone = self._owners.pop(owner, None)
             if gone is not None:
@@ -282,7 +297,7 @@ class MemoryStore:
 
     def presences(self) -> list[Presence]:
         """Return the owners whose lease is alive."""
-        with self._lock:
+        with self.lock:
             now = self._clock.monotonic()
             return [owner.presence for owner in self._owners.values() if owner.until > now]
 
@@ -290,17 +305,17 @@ class MemoryStore:
 
     def revoke(self, revocations: Sequence[Revocation], keep: float) -> None:
         """Remember these and wake the consumers."""
-        with self._lock:
+        with self.lock:
             now = self.now()
             self._revoked = {k: held for k, held in self._revoked.items() if held[1] > now}
             for revocation in revocations:
                 self._revoked_serial += 1
                 self._revoked[revocation.task_id] = (self._revoked_serial, now + keep, revocation)
-            self._ring()
+            self.ring()
 
     def revoked_since(self, serial: int) -> tuple[int, list[Revocation]]:
         """Return the newest serial, and what was revoked after ``serial`` and is still kept."""
-        with self._lock:
+        with self.lock:
             if serial == self._revoked_serial:
                 return serial, []
             now = self.now()
@@ -314,9 +329,14 @@ class MemoryStore:
         """Return the number of the latest revocation."""
         return self._revoked_serial
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Wake every waiting consumer."""
         for pipe in self._consumers:
             pipe.ring()
+
+
+def _oldest(shelf: Shelf) -> datetime | None:
+    return next((datetime.fromtimestamp(kept.at, UTC) for kept in shelf.aside.values()), None)
 
 
 def _unix(moment: datetime | None) -> float | None:

@@ -30,6 +30,7 @@ class Interest(Enum):
 
     MESSAGES = "m"
     RESULTS = "r"
+    NOTICES = "n"
 
 
 def directory_of(database: Path) -> Path:

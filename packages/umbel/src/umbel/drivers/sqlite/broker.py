@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -10,9 +11,10 @@ from umbel.clock import Clock
 from umbel.drivers.sqlite import bells, messages
 from umbel.drivers.sqlite.bells import Interest
 from umbel.drivers.sqlite.boot import BOOT
-from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool
+from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool, Database
 from umbel.drivers.sqlite.consumer import SqliteConsumer
 from umbel.drivers.sqlite.location import Location
+from umbel.drivers.sqlite.shelves import SqliteShelves
 from umbel.drivers.sqlite.statements import SQL
 from umbel.errors import BrokerUnavailable
 from umbel.model.presence import Presence
@@ -24,7 +26,9 @@ from umbel.ports import Broker, Capabilities, Publisher, ResultBackend
 class SqliteBroker(Broker):
     """Queues in one database file, for any number of processes of one machine."""
 
-    capabilities = Capabilities(delay=True, priority=True, lease=True, celery_peers=False)
+    capabilities = Capabilities(
+        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
+    )
 
     def __init__(self, location: Location, clock: Clock) -> None:
         self._location = location
@@ -56,22 +60,13 @@ class SqliteBroker(Broker):
             results=results,
         )
 
+    def shelves(self, results: ResultBackend | None = None) -> SqliteShelves:
+        return SqliteShelves(self._pool, self._clock, results)
+
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         now = self._clock.now().timestamp()
         with self._pool.reading() as database:
-
-            def count(name: str, *values: object) -> int:
-                return int(database.execute(SQL[name], values).fetchone()[0])
-
-            return [
-                QueueStats(
-                    name=queue,
-                    ready=count("count_ready", queue) + count("count_due", queue, now),
-                    claimed=count("count_claimed", queue),
-                    delayed=count("count_resting", queue, now),
-                )
-                for queue in queues
-            ]
+            return [_stats(database, queue, now) for queue in queues]
 
     def purge(self, queue: str) -> int:
         with self._pool.writing() as database:
@@ -97,6 +92,21 @@ class SqliteBroker(Broker):
 
     def close(self) -> None:
         self._pool.close()
+
+
+def _stats(database: Database, queue: str, now: float) -> QueueStats:
+    def count(name: str, *values: object) -> int:
+        return int(database.execute(SQL[name], (queue, *values)).fetchone()[0])
+
+    aside, since = database.execute(SQL["count_quarantined"], (queue,)).fetchone()
+    return QueueStats(
+        name=queue,
+        ready=count("count_ready") + count("count_due", now),
+        claimed=count("count_claimed"),
+        delayed=count("count_resting", now),
+        quarantined=aside,
+        quarantined_since=None if since is None else datetime.fromtimestamp(since, UTC),
+    )
 
 
 class SqlitePublisher(Publisher):

@@ -138,7 +138,9 @@ class Connection:
         try:
             database.execute("COMMIT")
         except sqlite3.Error as error:
-            undone = self._undo(database)
+            # Where the disk is full the last frame of the log, the one that counts, was not
+            # written, and SQLite has rolled back by itself.
+            undone = self._undo(database) or _code(error) == sqlite3.SQLITE_FULL
             translated = self._translated(error)
             if undone:
                 raise translated from error
@@ -287,7 +289,7 @@ class Connection:
     def _translated(self, error: sqlite3.Error) -> Exception:
         """Return our error for SQLite's, and close what may be broken."""
         path = self.location.path
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error)
         if code in _BUSY:
             return self._unavailable(
                 f"{path} has been locked by another process for {self.location.timeout:g} s; "
@@ -369,8 +371,13 @@ class ConnectionPool:
                 self._idle.pop().close()
 
 
+def _code(error: sqlite3.Error) -> int:
+    """Return what SQLite's error is about, without its finer distinctions."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def _is_busy(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
+    return _code(error) in _BUSY
 
 
 def _identity(location: Location) -> tuple[int, int]:

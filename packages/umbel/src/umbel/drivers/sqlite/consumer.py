@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from umbel.clock import Clock
-from umbel.drivers.sqlite import bells, messages, records
+from umbel.drivers.elsewhere import outgoing_of, stored_elsewhere
+from umbel.drivers.sqlite import bells, joins, messages, records
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import Connection, Database
@@ -98,17 +99,19 @@ class SqliteConsumer(Consumer):
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
-            self._store_elsewhere(self._results, settlements)
+            settlements = self._store_elsewhere(self._results, settlements)
         # Encoded before the lock is taken: others can write meanwhile.
         rows = [messages.encode(each.effects.outgoing) for each in settlements]
         now = self._now()
         with self._connection.writing() as database:
-            accepted = messages.settle(database, self._owner, settlements, now)
+            accepted = messages.settle(database, self._owner, settlements, now, self._presence.name)
             if len(accepted) < len(settlements):
                 taken = {id(each) for each in accepted}
                 rows = [
                     row for row, each in zip(rows, settlements, strict=True) if id(each) in taken
                 ]
+            if self._same_store and any(each.effects.joins for each in accepted):
+                rows = [*rows, self._join(database, accepted, now)]
             messages.add(database, [row for some in rows for row in some], now)
             stored = [record for each in accepted for record in each.effects.records]
             if stored and self._same_store:
@@ -141,20 +144,23 @@ class SqliteConsumer(Consumer):
         queues = self._queues[turn:] + self._queues[:turn]
         return messages.claim(database, self._owner, queues, limit), freed
 
-    def _store_elsewhere(self, results: ResultBackend, settlements: Sequence[Settlement]) -> None:
+    def _join(
+        self, database: Database, accepted: Sequence[Settlement], now: float
+    ) -> list[messages.Row]:
+        """Perform the steps of these settlements' joins; return the messages that follow."""
+        steps = [step for each in accepted for step in each.effects.joins]
+        due = joins.perform(database, steps, now, again=False)
+        return messages.encode(map(outgoing_of, due))
+
+    def _store_elsewhere(
+        self, results: ResultBackend, settlements: Sequence[Settlement]
+    ) -> Sequence[Settlement]:
         # Race: a claim may be rescued between this look and the transaction that settles. Then the
         # record is stored although the verdict is refused: the task runs again, and its record
-        # comes after this one.
+        # comes after this one; its slot of a join stays as it is filled.
         with self._connection.reading() as database:
             held = messages.held(database, self._owner, [each.receipt for each in settlements])
-        stored = [
-            record
-            for each in settlements
-            if each.receipt in held
-            for record in each.effects.records
-        ]
-        if stored:
-            results.store(stored)
+        return stored_elsewhere(results, settlements, held)
 
     def _sweep(self, database: Database, now: float) -> None:
         if time.monotonic() >= self._sweep_at:
@@ -205,6 +211,11 @@ class SqliteConsumer(Consumer):
         ]
 
     # --- waking and leaving -----------------------------------------------------------------------
+
+    def reconnect(self) -> None:
+        self._connection.close()
+        old, self._bell = self._bell, Bell(self._connection.location.path, Interest.MESSAGES)
+        old.close()
 
     def wake(self) -> None:
         self._woken = True

@@ -49,7 +49,7 @@ def add(database: Database, rows: Sequence[Row], now: float) -> None:
     """Put new messages at the back of their queues, or to rest until they are due."""
     if not rows:
         return
-    place = _places(database, len(rows))
+    place = take_places(database, len(rows))
     messages: list[tuple[int, str, int, int, bytes]] = []
     ready: list[tuple[str, int, int, int]] = []
     resting: list[tuple[str, float, int]] = []
@@ -65,7 +65,7 @@ def add(database: Database, rows: Sequence[Row], now: float) -> None:
     database.executemany(SQL["add_resting"], resting)
 
 
-def _places(database: Database, number: int) -> int:
+def take_places(database: Database, number: int) -> int:
     """Give out so many places; return the first."""
     # fetchall, here and wherever RETURNING is: the statement must have run to its end.
     ((last,),) = database.execute(SQL["take_places"], (number,)).fetchall()
@@ -80,7 +80,7 @@ def move_due(database: Database, queues: Sequence[str], now: float) -> bool:
         if not rows:
             continue
         moved = True
-        place = _places(database, len(rows))
+        place = take_places(database, len(rows))
         database.executemany(
             SQL["move_to_place"], [(place + n, row[0]) for n, row in enumerate(rows)]
         )
@@ -160,11 +160,12 @@ def release_all_but(database: Database, owner: int, known: Iterable[Receipt]) ->
 
 
 def settle(
-    database: Database, owner: int, settlements: Sequence[Settlement], now: float
+    database: Database, owner: int, settlements: Sequence[Settlement], now: float, worker: str
 ) -> list[Settlement]:
     """End the claims that are this owner's; return the settlements that were accepted.
 
-    Their effects are the caller's to perform, in the same transaction.
+    ``worker`` is the node name that is told of what is set aside. The effects are the caller's to
+    perform, in the same transaction.
     """
     accepted: list[Settlement] = []
     done: list[tuple[int]] = []
@@ -181,28 +182,28 @@ def settle(
         if isinstance(settlement.verdict, Ack):
             done.append((number,))
         else:
-            _judge(database, number, settlement.verdict, now)
+            _judge(database, number, settlement.verdict, now, worker)
     database.executemany(SQL["drop_message"], done)
     return accepted
 
 
-def _judge(database: Database, number: int, verdict: Verdict, now: float) -> None:
+def _judge(database: Database, number: int, verdict: Verdict, now: float, worker: str) -> None:
     match verdict:
         case Ack():
             database.execute(SQL["drop_message"], (number,))
-        case Requeue(due_at=due_at, front=front, counted=counted):
+        case Requeue(due_at=due_at, front=front, counted=counted, why=why):
             if counted:
                 database.execute(SQL["count_claim"], (number,))
             due = _unix(due_at)
             if due is not None and due > now:
                 (queue,) = database.execute(SQL["queue_of"], (number,)).fetchone()
-                database.execute(SQL["add_resting"], (queue, due, number))
+                database.execute(SQL["park"], (queue, due, number, why))
                 return
             if not front or due is not None:
-                database.execute(SQL["move_to_place"], (_places(database, 1), number))
+                database.execute(SQL["move_to_place"], (take_places(database, 1), number))
             database.execute(SQL["ready_again"], (number,))
-        case Quarantine(reason=reason, detail=detail):
-            database.execute(SQL["set_aside"], (reason, detail, now, number))
+        case Quarantine(reason=reason, detail=detail, error=error):
+            database.execute(SQL["set_aside"], (reason, detail, error, worker, now, number))
             database.execute(SQL["drop_message"], (number,))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from umbel.drivers.sqlite import joins
 from umbel.drivers.sqlite.connection import Database
 from umbel.drivers.sqlite.statements import SQL
 from umbel.model.outcome import ResultRecord
@@ -76,4 +77,5 @@ def sweep(database: Database, now: float) -> bool:
     results = database.execute(SQL["drop_old_results"], (now, SWEEP_LIMIT)).rowcount
     groups = database.execute(SQL["drop_old_groups"], (now, SWEEP_LIMIT)).rowcount
     database.execute(SQL["drop_old_revocations"], (now,))
-    return max(results, groups) >= SWEEP_LIMIT
+    closed = joins.sweep(database, now, SWEEP_LIMIT)
+    return max(results, groups, closed) >= SWEEP_LIMIT

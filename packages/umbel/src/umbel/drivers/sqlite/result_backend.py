@@ -6,19 +6,23 @@ import time
 from collections.abc import Mapping, Sequence
 
 from umbel.clock import Clock
-from umbel.drivers.sqlite import bells
+from umbel.drivers.sqlite import bells, joins
 from umbel.drivers.sqlite import records as rows
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool
 from umbel.drivers.sqlite.location import Location
 from umbel.drivers.sqlite.statements import SQL
 from umbel.errors import BackendUnavailable
+from umbel.model.join import JoinParts, JoinStep
 from umbel.model.outcome import ResultRecord
+from umbel.model.queues import FollowUp
 from umbel.ports import ResultBackend, Watcher
 
 
 class SqliteResultBackend(ResultBackend):
     """Results in one database file, for any number of processes of one machine."""
+
+    counts_joins = True
 
     def __init__(self, location: Location, clock: Clock) -> None:
         self.location = location
@@ -63,6 +67,16 @@ class SqliteResultBackend(ResultBackend):
     def forget_group(self, group_id: str) -> None:
         with self._pool.writing() as database:
             database.execute(SQL["forget_group"], (group_id,))
+
+    def join(self, steps: Sequence[JoinStep]) -> Sequence[FollowUp]:
+        if not steps:
+            return ()
+        with self._pool.writing() as database:
+            return joins.perform(database, steps, self._now(), again=True)
+
+    def fetch_join(self, join_id: str) -> JoinParts | None:
+        with self._pool.reading() as database:
+            return joins.fetch(database, join_id, self._now())
 
     def ping(self) -> str:
         with self._pool.reading() as database:

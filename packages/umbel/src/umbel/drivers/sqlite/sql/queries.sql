@@ -21,6 +21,10 @@ INSERT INTO umbel_resting (queue, due, id) VALUES (?, ?, ?);
 -- What has become due in one queue, the earliest first.
 SELECT id, due FROM umbel_resting WHERE queue = ? AND due <= ? ORDER BY due, id LIMIT ?;
 
+-- name: park
+-- As add_resting, for one that is told why it must wait.
+INSERT INTO umbel_resting (queue, due, id, why) VALUES (?, ?, ?, ?);
+
 -- name: drop_resting
 DELETE FROM umbel_resting WHERE queue = ? AND due = ? AND id = ?;
 
@@ -75,8 +79,46 @@ SELECT queue FROM umbel_message WHERE id = ?;
 
 -- name: set_aside
 -- count + 1: the claim that ends here is one of those that brought no outcome.
-INSERT INTO umbel_quarantine (queue, priority, count, reason, detail, at, raw)
-SELECT queue, priority, count + 1, ?, ?, ?, raw FROM umbel_message WHERE id = ?;
+INSERT INTO umbel_quarantine (queue, priority, count, reason, detail, error, worker, at, raw)
+SELECT queue, priority, count + 1, ?, ?, ?, ?, ?, raw FROM umbel_message WHERE id = ?;
+
+-- ---------------------------------------------------------------------------- shelves ---------
+
+-- name: page_resting
+-- In the order in which they are due, from after a place; the bounds are beside each other.
+SELECT r.due, r.id, m.count, r.why, m.raw
+FROM umbel_resting AS r JOIN umbel_message AS m ON m.id = r.id
+WHERE r.queue = ? AND (r.due, r.id) > (?, ?) AND r.due >= ? AND r.due < ?
+ORDER BY r.due, r.id LIMIT ?;
+
+-- name: fetch_resting
+SELECT r.due, r.id, m.count, r.why, m.raw
+FROM umbel_resting AS r JOIN umbel_message AS m ON m.id = r.id
+WHERE r.queue = ? AND r.due = ? AND r.id = ?;
+
+-- name: replace_raw
+UPDATE umbel_message SET raw = ? WHERE id = ?;
+
+-- name: page_quarantine
+SELECT at, id, count, reason, raw, detail, error, worker FROM umbel_quarantine
+WHERE queue = ? AND (at, id) > (?, ?) AND at >= ? AND at < ?
+ORDER BY at, id LIMIT ?;
+
+-- name: fetch_quarantine
+SELECT at, id, count, reason, raw, detail, error, worker FROM umbel_quarantine
+WHERE queue = ? AND at = ? AND id = ?;
+
+-- name: drop_quarantined
+-- at beside id: numbers of rows that are gone may be given again.
+DELETE FROM umbel_quarantine WHERE queue = ? AND at = ? AND id = ? RETURNING priority;
+
+-- name: add_quarantined
+-- For who has no claim on the message any more.
+INSERT INTO umbel_quarantine (queue, priority, count, reason, detail, error, worker, at, raw)
+VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: count_quarantined
+SELECT count(*), min(at) FROM umbel_quarantine WHERE queue = ?;
 
 -- ---------------------------------------------------------------------------- owners ----------
 
@@ -205,3 +247,101 @@ DELETE FROM umbel_group WHERE group_id = ?;
 DELETE FROM umbel_group WHERE group_id IN (
     SELECT group_id FROM umbel_group WHERE until <= ? LIMIT ?
 );
+
+-- ---------------------------------------------------------------------------- the bus ---------
+
+-- name: add_mailbox
+INSERT INTO umbel_mailbox (topic, binding, boot, until) VALUES (?, ?, ?, ?) RETURNING id;
+
+-- name: keep_mailbox
+-- No row changes when somebody took it for dead and removed it.
+UPDATE umbel_mailbox SET until = ? WHERE id = ?;
+
+-- name: drop_mailbox
+DELETE FROM umbel_mailbox WHERE id = ?;
+
+-- name: mailboxes
+SELECT id, binding FROM umbel_mailbox WHERE topic = ? AND boot = ? AND until > ?;
+
+-- name: drop_dead_mailboxes
+DELETE FROM umbel_mailbox WHERE boot <> ? OR until <= ? RETURNING id;
+
+-- name: drop_notices
+DELETE FROM umbel_notice WHERE mailbox = ?;
+
+-- name: add_notice
+-- Numbered within its mailbox: there is one writer at a time.
+INSERT INTO umbel_notice (mailbox, id, key, raw)
+SELECT new.mailbox,
+       coalesce((SELECT max(id) FROM umbel_notice WHERE mailbox = new.mailbox), 0) + 1,
+       new.key, new.raw
+FROM (SELECT ? AS mailbox, ? AS key, ? AS raw) AS new;
+
+-- name: count_notices
+SELECT count(*) FROM umbel_notice WHERE mailbox = ?;
+
+-- name: notices
+SELECT id, key, raw FROM umbel_notice WHERE mailbox = ? ORDER BY id LIMIT ?;
+
+-- name: drop_notices_up_to
+DELETE FROM umbel_notice WHERE mailbox = ? AND id <= ?;
+
+-- ---------------------------------------------------------------------------- the schedule ----
+
+-- name: schedule_entries
+SELECT name, revision, entry FROM umbel_schedule WHERE timetable = ?;
+
+-- name: schedule_version
+SELECT version FROM umbel_timetable WHERE timetable = ?;
+
+-- name: next_schedule_version
+INSERT INTO umbel_timetable (timetable, version) VALUES (?, 1)
+ON CONFLICT (timetable) DO UPDATE SET version = version + 1 RETURNING version;
+
+-- name: schedule_revision
+SELECT revision FROM umbel_schedule WHERE timetable = ? AND name = ?;
+
+-- name: put_schedule_entry
+INSERT INTO umbel_schedule (timetable, name, revision, entry) VALUES (?, ?, ?, ?)
+ON CONFLICT (timetable, name) DO UPDATE SET revision = excluded.revision, entry = excluded.entry;
+
+-- name: drop_schedule_entry
+DELETE FROM umbel_schedule WHERE timetable = ? AND name = ?;
+
+-- ---------------------------------------------------------------------------- joins -----------
+
+-- name: make_join
+INSERT INTO umbel_join (join_id) VALUES (?) ON CONFLICT (join_id) DO NOTHING;
+
+-- name: drop_dead_join
+DELETE FROM umbel_join WHERE join_id = ? AND until <= ?;
+
+-- name: drop_join_parts
+DELETE FROM umbel_join_part WHERE join_id = ?;
+
+-- name: open_join
+UPDATE umbel_join SET size = ?, closed = 0, until = ? WHERE join_id = ?;
+
+-- name: grow_join
+UPDATE umbel_join SET grown = grown + ? WHERE join_id = ?;
+
+-- name: add_join_part
+INSERT INTO umbel_join_part (join_id, slot, task_id, part)
+SELECT ?, ?, ?, ? WHERE (SELECT closed FROM umbel_join WHERE join_id = ?) = 0
+ON CONFLICT DO NOTHING;
+
+-- name: count_join_part
+UPDATE umbel_join SET filled = filled + 1 WHERE join_id = ?;
+
+-- name: join_counts
+SELECT size, grown, filled, closed FROM umbel_join
+WHERE join_id = ? AND (until IS NULL OR until > ?);
+
+-- name: join_parts
+SELECT part FROM umbel_join_part WHERE join_id = ? ORDER BY slot, id;
+
+-- name: close_join
+INSERT OR REPLACE INTO umbel_join (join_id, closed, until) VALUES (?, 1, ?);
+
+-- name: old_joins
+SELECT join_id FROM umbel_join WHERE until <= ? LIMIT ?;
