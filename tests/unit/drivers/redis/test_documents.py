@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from umbel.drivers.redis.documents import UNREADABLE, record_of, state_of
+from umbel.drivers.documents import UNREADABLE, record_of, state_of
 from umbel.wire import result_meta
 from umbel.wire.serializers import SERIALIZERS
 

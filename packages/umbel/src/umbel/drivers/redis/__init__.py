@@ -11,7 +11,9 @@ from typing import Any
 
 from umbel.drivers.redis.address import read
 from umbel.drivers.redis.broker import RedisBroker
+from umbel.drivers.redis.bus import RedisBus
 from umbel.drivers.redis.result_backend import RedisResultBackend
+from umbel.drivers.redis.schedule_store import RedisScheduleStore
 from umbel.ports import Driver
 
 
@@ -22,12 +24,20 @@ class RedisDriver(Driver):
         read_options = read(url, options)
         self._broker = RedisBroker(read_options)
         self._result_backend = RedisResultBackend(read_options)
+        self._bus = RedisBus(read_options)
+        self._options = read_options
 
     def broker(self) -> RedisBroker:
         return self._broker
 
     def result_backend(self) -> RedisResultBackend:
         return self._result_backend
+
+    def bus(self) -> RedisBus:
+        return self._bus
+
+    def schedule_store(self, timetable: str) -> RedisScheduleStore:
+        return RedisScheduleStore(self._options, timetable)
 
 
 def open(url: str, options: Mapping[str, Any]) -> RedisDriver:  # noqa: A001 - what drivers are asked for

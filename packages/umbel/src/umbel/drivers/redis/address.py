@@ -6,13 +6,14 @@ anything is connected. Opens nothing.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from umbel.config.urls import StoreUrl
+from umbel.drivers.option_reader import OptionReader
+from umbel.drivers.tls import Tls, read_tls
 from umbel.errors import ImproperlyConfigured
 
 DEFAULT_PORT = 6379
@@ -20,14 +21,6 @@ SENTINEL_PORT = 26379
 _HIGHEST_PRIORITY = 9
 _TLS_SCHEMES = frozenset({"rediss", "valkeys"})
 _SOCKET_SCHEMES = frozenset({"redis+socket", "valkey+socket", "unix"})
-_MODES: Mapping[str, str] = {
-    "required": "required",
-    "cert_required": "required",
-    "optional": "optional",
-    "cert_optional": "optional",
-    "none": "none",
-    "cert_none": "none",
-}
 
 _SETTLED_BY_UMBEL = frozenset(
     # Celery's options about things that this driver does in another way or always: accepted, so
@@ -59,18 +52,6 @@ _SETTLED_BY_UMBEL = frozenset(
         "client_info",
     ]
 )
-
-
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server is checked and who we are. Without a word said, the server must be genuine."""
-
-    verify: str = "required"
-    ca_certs: str | None = None
-    ca_path: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
-    keyfile_password: str | None = None
-    check_hostname: bool | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -148,64 +129,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     polling_interval: float | None = None
 
 
-class _Reader:
-    """Takes options out of one mapping, remembers which, and complains in full sentences."""
-
-    def __init__(self, options: Mapping[str, Any], url: str) -> None:
-        self._options = options
-        self._url = url
-        self._known: set[str] = set(_SETTLED_BY_UMBEL)
-
-    def raw(self, name: str, default: Any = None) -> Any:
-        self._known.add(name)
-        value = self._options.get(name)
-        return default if value is None else value
-
-    def text(self, name: str, default: str | None = None) -> str | None:
-        value = self.raw(name, default)
-        if value is None or isinstance(value, str):
-            return value
-        raise self.wrong(name, value, "a text")
-
-    def number(self, name: str, default: float | None, *, least: float = 0.0) -> float | None:
-        value = self.raw(name, default)
-        if value is None:
-            return None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise self.wrong(name, value, "a number") from None
-        if not number >= least or isinstance(value, bool):
-            raise self.wrong(name, value, f"a number of at least {least:g}")
-        return number
-
-    def flag(self, name: str, default: bool | None) -> bool | None:
-        value = self.raw(name, default)
-        if isinstance(value, bool) or value is None:
-            return value
-        word = str(value).lower()
-        if word in {"1", "true", "yes", "on"}:
-            return True
-        if word in {"0", "false", "no", "off"}:
-            return False
-        raise self.wrong(name, value, "true or false")
-
-    def wrong(self, name: str, value: object, wanted: str) -> ImproperlyConfigured:
-        return ImproperlyConfigured(
-            f"The option {name!r} for {self._url} must be {wanted}, not {value!r}."
-        )
-
-    def refuse_unknown(self) -> None:
-        unknown = sorted(set(self._options) - self._known)
-        if not unknown:
-            return
-        near = difflib.get_close_matches(unknown[0], sorted(self._known), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ImproperlyConfigured(
-            f"{', '.join(map(repr, unknown))}: no such option for {self._url}.{hint}"
-        )
-
-
 def read(url: str, options: Mapping[str, Any]) -> Options:
     """Return what URL and options say. Raises ImproperlyConfigured for anything wrong in them."""
     parsed = StoreUrl.parse(url if "://" in url else f"{url}://", what="Redis URL")
@@ -214,7 +137,7 @@ def read(url: str, options: Mapping[str, Any]) -> Options:
     merged: dict[str, Any] = {**options, **parsed.query}
     if isinstance(ssl_of_option, Mapping):
         merged = {**ssl_of_option, **merged}
-    reader = _Reader(merged, shown)
+    reader = OptionReader(merged, shown, accepted=_SETTLED_BY_UMBEL)
     result = Options(
         address=_address(parsed, reader, shown),
         keys=_key_options(reader),
@@ -226,7 +149,7 @@ def read(url: str, options: Mapping[str, Any]) -> Options:
     return result
 
 
-def _address(parsed: StoreUrl, reader: _Reader, shown: str) -> Address:
+def _address(parsed: StoreUrl, reader: OptionReader, shown: str) -> Address:
     by_sentinel = parsed.scheme == "sentinel"
     parts = (parsed, *parsed.alternatives)
     endpoints = tuple(_endpoint(part, shown) for part in parts)
@@ -240,7 +163,7 @@ def _address(parsed: StoreUrl, reader: _Reader, shown: str) -> Address:
         password=reader.text("password", parsed.password),
         credentials=_credentials(reader),
         db=_database(parsed, reader, shown),
-        tls=_tls(parsed, reader),
+        tls=read_tls(reader, usual=parsed.scheme in _TLS_SCHEMES),
         connect_timeout=connect_timeout,
         socket_timeout=socket_timeout,
         health_check_interval=_required(reader.number("health_check_interval", 25.0)),
@@ -261,7 +184,7 @@ def _endpoint(part: StoreUrl, shown: str) -> Endpoint:
     return Endpoint(part.host or "localhost", port)
 
 
-def _database(parsed: StoreUrl, reader: _Reader, shown: str) -> int:
+def _database(parsed: StoreUrl, reader: OptionReader, shown: str) -> int:
     number = reader.number("virtual_host", None)
     if number is None:
         number = reader.number("db", None)
@@ -275,7 +198,7 @@ def _database(parsed: StoreUrl, reader: _Reader, shown: str) -> int:
 
 
 def _sentinels(
-    endpoints: tuple[Endpoint, ...], reader: _Reader, shown: str, *, by_sentinel: bool
+    endpoints: tuple[Endpoint, ...], reader: OptionReader, shown: str, *, by_sentinel: bool
 ) -> Sentinels | None:
     master_name = reader.text("master_name")
     others = reader.number("min_other_sentinels", 0.0)
@@ -298,27 +221,7 @@ def _sentinels(
     )
 
 
-def _tls(parsed: StoreUrl, reader: _Reader) -> Tls | None:
-    wanted = reader.raw("ssl", parsed.scheme in _TLS_SCHEMES)
-    mode = reader.raw("ssl_cert_reqs", "required")
-    # Python's own constants come in from configurations written for redis-py: 0, 1, 2.
-    word = {0: "none", 1: "optional", 2: "required"}.get(mode) if isinstance(mode, int) else None
-    verify = word or _MODES.get(str(mode).rpartition(".")[2].lower())
-    if verify is None:
-        raise reader.wrong("ssl_cert_reqs", mode, "'required', 'optional' or 'none'")
-    tls = Tls(
-        verify=verify,
-        ca_certs=reader.text("ssl_ca_certs"),
-        ca_path=reader.text("ssl_ca_path"),
-        certfile=reader.text("ssl_certfile"),
-        keyfile=reader.text("ssl_keyfile"),
-        keyfile_password=reader.text("ssl_password"),
-        check_hostname=reader.flag("ssl_check_hostname", None),
-    )
-    return tls if wanted else None
-
-
-def _credentials(reader: _Reader) -> Callable[[], tuple[str | None, str | None]] | None:
+def _credentials(reader: OptionReader) -> Callable[[], tuple[str | None, str | None]] | None:
     provider = reader.raw("credential_provider")
     if provider is None:
         return None
@@ -337,7 +240,7 @@ def _credentials(reader: _Reader) -> Callable[[], tuple[str | None, str | None]]
     return ask
 
 
-def _imported(path: str, reader: _Reader) -> Any:
+def _imported(path: str, reader: OptionReader) -> Any:
     import importlib  # noqa: PLC0415 - only for this rare option
 
     module, _, name = path.rpartition(".")
@@ -348,7 +251,7 @@ def _imported(path: str, reader: _Reader) -> Any:
     return found() if isinstance(found, type) else found
 
 
-def _key_options(reader: _Reader) -> KeyOptions:
+def _key_options(reader: OptionReader) -> KeyOptions:
     separator = _filled(reader.text("sep", "\x06\x16"))
     steps = reader.raw("priority_steps", (0, 3, 6, 9))
     if isinstance(steps, str):

@@ -16,16 +16,17 @@ from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Command
 from umbel.drivers.redis.connection_pool import ConnectionPool
 from umbel.drivers.redis.consumer import RedisConsumer
-from umbel.drivers.redis.keys import Keys
+from umbel.drivers.redis.keys import Keys, ResultKeys
 from umbel.drivers.redis.packing import SettlementPacker
 from umbel.drivers.redis.publisher import RedisPublisher, expiry_of
 from umbel.drivers.redis.result_backend import RedisResultBackend
 from umbel.drivers.redis.scripts import BIND_EXPIRING, PURGE, REVOKE, STATS
+from umbel.drivers.redis.shelves import RedisShelves, moment_of
 from umbel.errors import ImproperlyConfigured
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Capabilities, Consumer, Publisher, ResultBackend
+from umbel.ports import Broker, Capabilities, Consumer, Publisher, ResultBackend, Shelves
 
 _LEAST_BINDING_LIFE = 3_600_000
 
@@ -36,7 +37,9 @@ _read_presence = msgspec.json.Decoder(Presence).decode
 class RedisBroker(Broker):
     """Thread-safe. Keeps a few connections for what it does itself."""
 
-    capabilities = Capabilities(delay=True, priority=True, lease=True, celery_peers=True)
+    capabilities = Capabilities(
+        delay=True, priority=True, lease=True, celery_peers=True, quarantine=True, resting=True
+    )
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -85,20 +88,33 @@ class RedisBroker(Broker):
         if not queues:
             raise ImproperlyConfigured("a consumer needs at least one queue")
         address = self._options.address
-        here = isinstance(results, RedisResultBackend) and address.same_server(results.address)
-        result_keys, result_db = None, None
-        if here:
-            assert isinstance(results, RedisResultBackend)
-            result_keys = results.keys
-            result_db = None if results.address.db == address.db else results.address.db
+        result_keys, result_db = self._here(results)
         return RedisConsumer(
             self._options,
             self._keys,
             queues,
             presence,
             lease,
-            SettlementPacker(self._keys, address.db, result_keys, result_db),
-            None if here else results,
+            SettlementPacker(self._keys, address.db, result_keys, result_db, presence.name),
+            None if result_keys is not None else results,
+        )
+
+    def _here(self, results: ResultBackend | None) -> tuple[ResultKeys | None, int | None]:
+        """Return the keys of results that our scripts can write, and their database if another."""
+        address = self._options.address
+        if not isinstance(results, RedisResultBackend) or not address.same_server(results.address):
+            return None, None
+        return results.keys, None if results.address.db == address.db else results.address.db
+
+    def shelves(self, results: ResultBackend | None = None) -> Shelves:
+        result_keys, result_db = self._here(results)
+        return RedisShelves(
+            self._pool,
+            self._keys,
+            self._options.address.db,
+            result_keys,
+            result_db,
+            None if result_keys is not None else results,
         )
 
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
@@ -107,9 +123,18 @@ class RedisBroker(Broker):
         with self._pool.lend() as connection:
             for name in queues:
                 queue = self._keys.queue(name)
-                keys = [queue.owners, queue.claims, queue.delayed, *queue.lists]
-                ready, claimed, delayed = STATS.run(connection, keys, [], deadline)
-                found.append(QueueStats(name=name, ready=ready, claimed=claimed, delayed=delayed))
+                keys = [queue.owners, queue.claims, queue.delayed, queue.quarantine, *queue.lists]
+                ready, claimed, delayed, aside, since = STATS.run(connection, keys, [], deadline)
+                found.append(
+                    QueueStats(
+                        name=name,
+                        ready=ready,
+                        claimed=claimed,
+                        delayed=delayed,
+                        quarantined=aside,
+                        quarantined_since=None if since is None else moment_of(since),
+                    )
+                )
         return found
 
     def purge(self, queue: str) -> int:

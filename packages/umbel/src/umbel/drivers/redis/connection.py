@@ -27,7 +27,8 @@ import hiredis
 import msgspec
 
 from umbel.drivers.redis.address import Address, Endpoint
-from umbel.drivers.redis.handshake import OLDEST, facts_of, greeting, old_version, secured
+from umbel.drivers.redis.handshake import OLDEST, facts_of, greeting, old_version
+from umbel.drivers.tls import secured
 from umbel.errors import BackendUnavailable, BrokerUnavailable, OperationalError, OutcomeUnknown
 
 Argument: TypeAlias = str | bytes | int | float

@@ -20,16 +20,16 @@ from typing import Any
 
 import msgspec
 
+from umbel.drivers.doorbell import Doorbell
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Argument, Command, Connection, Refusal, pack
-from umbel.drivers.redis.doorbell import Doorbell
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import Claim, Ledger, Reply, SettlementPacker
 from umbel.drivers.redis.restoring import Restorer
 from umbel.drivers.redis.scripts import ARM, EXCHANGE, EXTEND, RELEASE, REVOKED
 from umbel.errors import OperationalError
 from umbel.model.delivery import Delivery, Receipt, Settlement
-from umbel.model.outcome import ResultRecord
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue
 from umbel.model.revocation import Revocation
@@ -93,7 +93,7 @@ class RedisConsumer(Consumer):
         self._told_version: bytes | None = None
         self._closed = False
         try:
-            self._session(self._deadline())
+            self._session()
         except BaseException:
             self._connection.close()
             self._bell.close()
@@ -138,7 +138,7 @@ class RedisConsumer(Consumer):
             if readable and limit <= 0:
                 self._hear()
         elif remaining > 0:
-            self._session(self._deadline())
+            self._session()
         return time.monotonic() < deadline
 
     def _hear(self) -> None:
@@ -161,8 +161,7 @@ class RedisConsumer(Consumer):
             self._armed = True
             self._look_at = min(self._look_at, now + self._polling)
             return True
-        deadline = self._deadline()
-        self._session(deadline)
+        deadline = self._session()
         keys = [self._keys.revoked_version]
         keys += [queue.alarm for queue in self._queues]
         keys += [key for queue in self._queues for key in queue.lists]
@@ -206,21 +205,22 @@ class RedisConsumer(Consumer):
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
-            self._store_elsewhere(settlements, self._results)
+            settlements = self._store_elsewhere(settlements, self._results)
         return self._exchange(settlements, limit)
 
-    def _store_elsewhere(self, settlements: Sequence[Settlement], results: ResultBackend) -> None:
+    def _store_elsewhere(
+        self, settlements: Sequence[Settlement], results: ResultBackend
+    ) -> Sequence[Settlement]:
         """Records first, so that a crash repeats work and never forgets it.
 
         Claims that are not ours any more are found out before. Race: one may be lost between the
         look and the record, a few hundred microseconds in which a lease must end. The record then
         says how our own run ended, and the run of the new holder says it again.
         """
-        told = [each for each in settlements if each.effects.records]
+        told = [each for each in settlements if each.effects.records or each.effects.joins]
         if not told:
-            return
-        deadline = self._deadline()
-        self._session(deadline)
+            return settlements
+        deadline = self._session()
         ours = [each for each in told if self._ledger.holds(each.receipt)]
         claims = [queue.claims + self._name.encode() for queue in self._queues]
         looks: list[Command] = [
@@ -228,25 +228,25 @@ class RedisConsumer(Consumer):
             for each in ours
         ]
         there = self._connection.pipeline(looks, deadline) if looks else []
-        records: list[ResultRecord] = []
+        held: set[Receipt] = set()
         for each, found in zip(ours, there, strict=True):
             if found:
-                records += each.effects.records
+                held.add(each.receipt)
             else:
                 self._ledger.forget(each.receipt)
-        if records:
-            results.store(records)
+        return stored_elsewhere(results, settlements, held)
 
     def _exchange(
         self, settlements: Sequence[Settlement], limit: int, *, wait_next: bool = False
     ) -> Exchange:
-        deadline = self._deadline()
-        self._session(deadline)
+        deadline = self._session()
         now = time.monotonic()
         maintain = now >= self._maintain_at
         ledger = self._ledger
         number = ledger.reserve(limit)
-        turn, self._turn = self._turn, (self._turn + 1) % len(self._queues)
+        turn = self._turn
+        if limit > 0:  # turns are of claims: else a rhythm of calls could starve a queue
+            self._turn = (turn + 1) % len(self._queues)
         # Looking for dead owners reads what every renewal changes: not to be told of that.
         arm = wait_next and self._told_by_server and not maintain
         claim = Claim(self._name, self._lease, limit, number, turn, maintain, arm)
@@ -293,8 +293,7 @@ class RedisConsumer(Consumer):
 
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
         self._presence = presence
-        deadline = self._deadline()
-        self._session(deadline, renew=False)
+        deadline = self._session(renew=False)
         return self._extend(receipts, deadline)
 
     def _extend(self, receipts: Sequence[str], deadline: float) -> list[Receipt]:
@@ -331,18 +330,19 @@ class RedisConsumer(Consumer):
 
     # --- a connection and its generation ------------------------------------------------------
 
-    def _deadline(self) -> float:
-        return time.monotonic() + self._address.connect_timeout + self._address.socket_timeout
-
-    def _session(self, deadline: float, *, renew: bool = True) -> None:
+    def _session(self, *, renew: bool = True) -> float:
         """Have a connection on which this consumer is known. Raises BrokerUnavailable.
+
+        Returns until when the reply to a command sent now is waited for: no longer, or a lease ends
+        before a silent connection is given up.
 
         ``renew`` false: the caller extends the lease itself, in a moment.
         """
-        connection = self._connection
-        connection.ensure(deadline)
+        connection, address = self._connection, self._address
+        connection.ensure(time.monotonic() + address.connect_timeout + address.socket_timeout)
+        deadline = time.monotonic() + address.socket_timeout
         if connection.generation == self._generation:
-            return
+            return deadline
         self._armed = False
         self._maintain_at = 0.0
         name = f"{self._base_name}.{connection.generation}"
@@ -357,14 +357,14 @@ class RedisConsumer(Consumer):
         if renew or self._former_names:
             self._extend(self._ledger.all(), deadline)
         self._generation = connection.generation
+        return deadline
 
     # --- the rest -----------------------------------------------------------------------------
 
     def revocations(self) -> Sequence[Revocation]:
         if self._told_version is not None and self._told_version == self._version:
             return ()
-        deadline = self._deadline()
-        self._session(deadline)
+        deadline = self._session()
         known = self._told_version
         # A version lower than the one we know: the server lost its memory, so ask for everything.
         fresh = known is None or (self._version is not None and int(self._version) < int(known))
@@ -377,6 +377,9 @@ class RedisConsumer(Consumer):
         )
         self._told_version = self._version = reply[0]
         return [_read_revocation(document) for document in reply[1:]]
+
+    def reconnect(self) -> None:
+        self._connection.drop()
 
     def wake(self) -> None:
         self._bell.ring()

@@ -1,14 +1,13 @@
-"""The first words on a new connection: TLS, HELLO, SELECT, and is the server new enough.
+"""The first words on a new connection: HELLO, SELECT, and is the server new enough.
 
 Called by ``connection`` only, which does the talking.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
-from umbel.drivers.redis.address import Address, Tls
+from umbel.drivers.redis.address import Address
 
 OLDEST = (6, 2)
 """RPOP with a count, ZADD GT, and whatever else the scripts ask for."""
@@ -41,28 +40,6 @@ def old_version(facts: dict[str, Any]) -> str | None:
     version = str(facts.get("version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     return version if numbers < OLDEST else None
-
-
-def secured(plain: socket.socket, tls: Tls, host: str) -> socket.socket:
-    """Return the socket with TLS on it. Raises OSError, and then the socket is closed."""
-    import ssl  # noqa: PLC0415 - 13 ms and 3 MiB that only users of TLS pay for
-
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        genuine = tls.verify == "required"
-        context.check_hostname = genuine and tls.check_hostname is not False
-        if not genuine:
-            context.verify_mode = ssl.CERT_NONE if tls.verify == "none" else ssl.CERT_OPTIONAL
-        if tls.ca_certs or tls.ca_path:
-            context.load_verify_locations(cafile=tls.ca_certs, capath=tls.ca_path)
-        elif tls.verify != "none":
-            context.load_default_certs()
-        if tls.certfile:
-            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
-        return context.wrap_socket(plain, server_hostname=host or None)
-    except BaseException:
-        plain.close()
-        raise
 
 
 def _text(value: Any) -> Any:

@@ -6,6 +6,8 @@ Kombu's, shared with Celery processes (names and contents are theirs):
 * ``_kombu.binding.<exchange>``, ``_kombu.binding_permanent.<exchange>``: sets, the routing table
 * ``_kombu.binding_deadlines``: sorted set, when a table with expiring queues may be swept
 * ``unacked``, ``unacked_index``, ``unacked_mutex``: what Celery workers hold; only restored from
+* ``<reply queue>``: list of replies to one caller of remote control
+* ``/<db>.<exchange>``, ``/<db>.<exchange>/<routing key>``: channels of commands and of events
 * ``celery-task-meta-<id>``, ``celery-taskset-meta-<id>``: results, and the channels of that name
 
 Umbel's own; those of one queue hash to one slot:
@@ -13,9 +15,10 @@ Umbel's own; those of one queue hash to one slot:
 * ``umbel:{<queue>}:claims:<owner>``: hash, receipt -> envelope; nobody but the owner settles them
 * ``umbel:{<queue>}:owners``: sorted set, owner -> end of its lease, in milliseconds of server time
 * ``umbel:{<queue>}:deliveries``: hash, delivery tag -> claims that ended without an outcome
-* ``umbel:{<queue>}:delayed``: sorted set, priority step and envelope -> due, in milliseconds
+* ``umbel:{<queue>}:delayed``: sorted set, messages that rest -> due, in milliseconds
 * ``umbel:{<queue>}:alarm``: string, never later than the first score of ``delayed``
-* ``umbel:{<queue>}:quarantine``: hash, id -> a line of JSON with the reason, then the envelope
+* ``umbel:{<queue>}:quarantined``: sorted set, messages set aside -> when, in milliseconds; what a
+  member of these two sets consists of, ``scripts/resting.lua`` says
 * ``umbel:{workers}:leases``, ``umbel:{workers}:<owner>``: who lives, and what each told
 * ``umbel:{revoked}:order``, ``:expiry``, ``:version``: what must not run, and whether that changed
 
@@ -31,6 +34,7 @@ from typing import Any
 import msgspec
 
 from umbel.drivers.redis.address import KeyOptions
+from umbel.model.bus import Mailbox, Spread, Topic
 from umbel.model.queues import Queue
 
 _URGENT, _IDLE = 0, 9
@@ -96,7 +100,7 @@ class Keys:
             deliveries=self._key(f"{own}:deliveries"),
             delayed=self._key(f"{own}:delayed"),
             alarm=self._key(f"{own}:alarm"),
-            quarantine=self._key(f"{own}:quarantine"),
+            quarantine=self._key(f"{own}:quarantined"),
         )
 
     def step_index(self, priority: Any) -> int:
@@ -110,6 +114,11 @@ class Keys:
     def worker(self, owner: str) -> bytes:
         """Return the key of what one worker told about itself."""
         return self._key(f"umbel:{{workers}}:{owner}")
+
+    def timetable(self, name: str) -> tuple[bytes, bytes]:
+        """Return the keys of a timetable: its entries, and the number of its last change."""
+        own = f"umbel:{{schedule:{name}}}"
+        return self._key(f"{own}:entries"), self._key(f"{own}:version")
 
     def binding(self, exchange: str) -> bytes:
         """Return the key of an exchange's routing table."""
@@ -127,6 +136,23 @@ class Keys:
         pattern = topic_pattern(routing_key) if queue.exchange_type == "topic" else ""
         return self._separator.join((routing_key, pattern, queue.name))
 
+    def box_member(self, mailbox: Mailbox) -> str:
+        """Return what stands for a box of replies in the routing table of its topic."""
+        return self._separator.join((mailbox.binding, "", mailbox.queue))
+
+    def channel(self, db: int, topic: Topic, key: str) -> bytes:
+        """Return the channel that a notice with this key is told on."""
+        name = f"/{db}.{topic.name}"
+        return self._key(f"{name}/{key}" if key and topic.spread is not Spread.ALL else name)
+
+    def channel_pattern(self, db: int, topic: Topic, binding: str) -> bytes:
+        """Return the pattern of the channels that a mailbox with this binding hears."""
+        prefix = _literal(f"{self._prefix}/{db}.{topic.name}").replace("*", "\\*")
+        if topic.spread is Spread.ALL or not binding:
+            return prefix.encode()
+        # Redis's * matches dots as well, so it stands for both of the wildcards.
+        return f"{prefix}/{_literal(binding).replace('#', '*')}".encode()
+
     def queues_bound(self, members: list[bytes], routing_key: str) -> list[str]:
         """Return the queues that a routing table gives for a routing key, each once."""
         found: dict[str, None] = {}
@@ -137,6 +163,11 @@ class Keys:
             ):
                 found[fields[2]] = None
         return list(found)
+
+
+def _literal(name: str) -> str:
+    """Return a name as a part of a pattern that stands for itself; ``*`` stays a wildcard."""
+    return re.sub(r"([\[\]?\\])", r"\\\1", name)
 
 
 def topic_pattern(routing_key: str) -> str:

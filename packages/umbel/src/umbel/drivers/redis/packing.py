@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from umbel.drivers.elsewhere import outgoing_of
 from umbel.drivers.redis.connection import Argument, Connection
+from umbel.drivers.redis.join_packing import Place, pack_joins
 from umbel.drivers.redis.keys import Keys, QueueKeys, ResultKeys
 from umbel.drivers.redis.publisher import Rendering, milliseconds
 from umbel.model.delivery import (
@@ -25,6 +27,7 @@ from umbel.model.delivery import (
     Requeue,
     Settlement,
 )
+from umbel.model.join import FillSlot
 from umbel.model.outcome import ResultRecord
 from umbel.model.queues import Outgoing
 
@@ -95,8 +98,7 @@ class Batch:
 
     def answered(self, ledger: Ledger, refused: list[int]) -> tuple[Receipt, ...]:
         """Note what the script answered; return the receipts whose settlement had no effect."""
-        if self.counted:
-            ledger.uncount(self.counted)
+        ledger.answered(self)
         if not refused:
             return tuple(self.unknown)
         refusals = [self.order[index] for index in refused]
@@ -105,15 +107,23 @@ class Batch:
         return (*self.unknown, *refusals)
 
 
+MOST_UNHEARD = 10_000
+"""Settlements remembered at most whose reply was lost, until they are sent again."""
+
+
 class Ledger:
-    """Which claims are ours, as far as this process knows. Belongs to the consumer's thread."""
+    """Which claims are ours, as far as this process knows. Belongs to the consumer's thread.
+
+    Grows with the claims that are held, and by ``MOST_UNHEARD``: see ``size``.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, int] = {}
         self._counted: set[str] = set()
         self._in_doubt: set[str] = set()
-        self._settled_unheard: set[str] = set()
-        self._next = 0
+        self._settled_unheard: dict[str, None] = {}
+        # So that no receipt of a former consumer of this worker is one of ours by chance.
+        self._next = secrets.randbits(31)
 
     def reserve(self, count: int) -> int:
         """Return the first of ``count`` claim numbers that were never used and never will be."""
@@ -135,10 +145,7 @@ class Ledger:
 
     def was_settled(self, receipt: str) -> bool:
         """Tell, once, whether a settlement was carried out whose reply was lost."""
-        if receipt in self._settled_unheard:
-            self._settled_unheard.discard(receipt)
-            return True
-        return False
+        return self._settled_unheard.pop(receipt, self) is None
 
     def end(self, receipt: str) -> None:
         """Take the claim off the list: its settlement is on its way."""
@@ -150,9 +157,12 @@ class Ledger:
         self._counted.discard(receipt)
         self._in_doubt.discard(receipt)
 
-    def uncount(self, receipts: Iterable[str]) -> None:
-        """These claims have ended, so that their delivery counts are of no interest any more."""
-        self._counted.difference_update(receipts)
+    def answered(self, batch: Batch) -> None:
+        """The reply came: these claims have ended, and nothing about them is of interest."""
+        if batch.counted:
+            self._counted.difference_update(batch.counted)
+        if self._in_doubt:  # the last try was refused, and this one was not
+            self._in_doubt.difference_update(batch.ended)
 
     def doubt(self, batch: Batch) -> None:
         """The reply did not come: these claims may or may not have ended."""
@@ -163,6 +173,12 @@ class Ledger:
         """Every claim of a queue went to somebody else."""
         for receipt in [each for each, index in self._held.items() if index == queue]:
             self.forget(receipt)
+
+    @property
+    def size(self) -> int:
+        """How much is remembered: at most three entries a claim held, and ``MOST_UNHEARD``."""
+        known = len(self._held) + len(self._counted) + len(self._in_doubt)
+        return known + len(self._settled_unheard)
 
     def all(self) -> list[str]:
         """Return every receipt that is ours."""
@@ -188,7 +204,10 @@ class Ledger:
             settled = alive and receipt in missing and receipt in self._in_doubt
             self.forget(receipt)
             if settled:
-                self._settled_unheard.add(receipt)
+                self._settled_unheard[receipt] = None
+                if len(self._settled_unheard) > MOST_UNHEARD:
+                    # Whoever asks for so old a one is told that it is not ours, as it is not.
+                    del self._settled_unheard[next(iter(self._settled_unheard))]
 
     def claimed(self, queues: list[QueueKeys], number: int, reply: Reply) -> tuple[Delivery, ...]:
         """Enter what the script claimed, and return it."""
@@ -214,14 +233,21 @@ class SettlementPacker:
     """Turns settlements into arguments of the script ``exchange``. Immutable."""
 
     def __init__(
-        self, keys: Keys, db: int, result_keys: ResultKeys | None, result_db: int | None
+        self,
+        keys: Keys,
+        db: int,
+        result_keys: ResultKeys | None,
+        result_db: int | None,
+        worker: str,
     ) -> None:
         """``result_keys``: of results that the script writes, or None when it writes none;
-        ``result_db``: their database when it is another one.
+        ``result_db``: their database when it is another one; ``worker``: the node name that is
+        told of what is set aside.
         """
         self._keys = keys
         self._rendering = Rendering(keys)
         self._results = result_keys
+        self._worker = worker
         self._tail: list[Argument] = [db, "" if result_db is None else result_db, len(keys.steps)]
         self._check = [] if result_db is None else [("SELECT", result_db), ("SELECT", db)]
 
@@ -280,7 +306,7 @@ class SettlementPacker:
         verdict, effects, arguments = settlement.verdict, settlement.effects, batch.arguments
         records = () if self._results is None else effects.records
         if type(verdict) is Ack:
-            if not counted and not effects.outgoing and len(records) < 2:
+            if not counted and not effects.outgoing and not effects.joins and len(records) < 2:
                 # Nearly every task ends here: done, one record.
                 self._pack_plain(settlement.receipt, queue, records, arguments)
                 return
@@ -296,16 +322,29 @@ class SettlementPacker:
                 "" if verdict.due_at is None else milliseconds(verdict.due_at),
                 1 if verdict.front else 0,
                 1 if verdict.counted else 0,
+                "" if verdict.why is None else _write_json({"reason": verdict.why}),
             )
         else:
             assert type(verdict) is Quarantine
-            arguments += ("q", queue, settlement.receipt, *_set_aside(verdict))
-        arguments += (len(records), len(effects.outgoing))
+            arguments += ("q", queue, settlement.receipt, *line_of(verdict, self._worker))
+        joins = () if self._results is None else effects.joins
+        arguments += (len(records), len(effects.outgoing), len(joins))
         for record in records:
             arguments += self._record(record)
         for outgoing in effects.outgoing:
             batch.sends = True
             self._pack_outgoing(outgoing, arguments)
+        if joins:
+            batch.sends = True
+            assert self._results is not None
+            pack_joins(joins, self._results, self._place, arguments)
+
+    def _place(self, step: FillSlot) -> Place:
+        """Return the list that what follows a join goes to, and its envelope in two halves."""
+        outgoing = outgoing_of(step.then)
+        queue = self._keys.queue(outgoing.queue.name)
+        head, tail = self._rendering.halves(outgoing)
+        return queue.lists[self._rendering.list_index(outgoing)], head, tail
 
     def _pack_plain(
         self,
@@ -335,7 +374,12 @@ class SettlementPacker:
             arguments += (milliseconds(outgoing.due_at), queue.delayed, queue.alarm, index)
 
 
-def _set_aside(verdict: Quarantine) -> tuple[str, bytes]:
-    """Return a new id and the line that is kept before the envelope."""
-    line = {"reason": verdict.reason, "detail": verdict.detail, "at": time.time()}
+def line_of(verdict: Quarantine, worker: str | None) -> tuple[str, bytes]:
+    """Return a new key and the line of JSON that is kept before the envelope."""
+    line = {
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "error": verdict.error,
+        "worker": worker,
+    }
     return os.urandom(8).hex(), _write_json(line)

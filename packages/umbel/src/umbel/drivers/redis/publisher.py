@@ -19,7 +19,11 @@ from umbel.drivers.redis.scripts import REST
 from umbel.errors import OutcomeUnknown, Unroutable
 from umbel.model.queues import Outgoing
 from umbel.ports import Publisher
-from umbel.wire.envelope import dump_kombu
+from umbel.wire.envelope import dump_kombu, dump_kombu_text
+from umbel.wire.gathering import MEMBERS_TEXT
+
+_MEMBERS_IN_TEXT = MEMBERS_TEXT.replace(b'"', b'\\"')
+"""As it is inside another JSON text."""
 
 
 class Rendering:
@@ -42,6 +46,21 @@ class Rendering:
         return dump_kombu(
             outgoing.message, exchange=exchange, routing_key=routing_key, delivery_tag=tag
         )
+
+    def halves(self, outgoing: Outgoing) -> tuple[bytes, bytes]:
+        """Return a message of ``wire.gathering`` in two halves, between which members are written.
+
+        The second is empty where nothing is to be written: the first is the whole then.
+        """
+        message = outgoing.message
+        if MEMBERS_TEXT not in message.body or message.content_type != "application/json":
+            return self.envelope(outgoing), b""
+        tag = os.urandom(16).hex()
+        whole = dump_kombu_text(
+            message, exchange="", routing_key=outgoing.queue.name, delivery_tag=tag
+        )
+        head, _, tail = whole.rpartition(_MEMBERS_IN_TEXT)
+        return head, tail
 
     def list_index(self, outgoing: Outgoing) -> int:
         """Return which of the queue's lists the message goes to, by its priority."""

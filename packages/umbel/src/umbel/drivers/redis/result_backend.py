@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from umbel.drivers.documents import record_of
 from umbel.drivers.redis import checkup
 from umbel.drivers.redis.address import Address, Options
 from umbel.drivers.redis.connection import BACKEND, Argument
 from umbel.drivers.redis.connection_pool import ConnectionPool
-from umbel.drivers.redis.documents import record_of
+from umbel.drivers.redis.join_packing import Place, pack_joins, read_join
 from umbel.drivers.redis.keys import ResultKeys
-from umbel.drivers.redis.scripts import STORE
+from umbel.drivers.redis.scripts import JOIN, STORE
 from umbel.drivers.redis.watcher import RedisWatcher
+from umbel.model.join import FillSlot, JoinParts, JoinStep
 from umbel.model.outcome import ResultRecord
+from umbel.model.queues import FollowUp
 from umbel.ports import ResultBackend, Watcher
 
 _T = TypeVar("_T")
@@ -28,6 +31,8 @@ _CHUNK = 1000
 
 class RedisResultBackend(ResultBackend):
     """Thread-safe. Keeps a few connections, one for each thread that uses it at the same time."""
+
+    counts_joins = True
 
     def __init__(self, options: Options) -> None:
         self.address: Address = options.address
@@ -80,6 +85,31 @@ class RedisResultBackend(ResultBackend):
     def forget_group(self, group_id: str) -> None:
         with self._pool.lend() as connection:
             connection.call(("UNLINK", self.keys.group(group_id)), self._pool.deadline())
+
+    def join(self, steps: Sequence[JoinStep]) -> Sequence[FollowUp]:
+        due: list[FollowUp] = []
+        for chunk in _chunks(steps):
+            fills: list[FollowUp] = []
+
+            def place(step: FillSlot, fills: list[FollowUp] = fills) -> Place:
+                fills.append(step.then)
+                return len(fills) - 1, b"-", b""
+
+            arguments: list[Argument] = [len(chunk)]
+            pack_joins(chunk, self.keys, place, arguments)
+            with self._pool.lend() as connection:
+                told = JOIN.run(connection, [], arguments, self._pool.deadline())
+            due += [fills[int(number)] for number in told]
+        return due
+
+    def fetch_join(self, join_id: str) -> JoinParts | None:
+        key = self.keys.group(join_id)
+        with self._pool.lend() as connection:
+            size, grown, taken = connection.call(
+                ("MGET", key + b".s", key + b".t", key + b".c"), self._pool.deadline()
+            )
+            parts = connection.call(("ZRANGE", key + b".j", 0, -1), self._pool.deadline())
+        return read_join(size, grown, taken, parts)
 
     def ping(self) -> str:
         with self._pool.lend() as connection:

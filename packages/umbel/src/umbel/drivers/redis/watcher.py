@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from umbel.drivers.documents import record_of
+from umbel.drivers.doorbell import Doorbell
 from umbel.drivers.redis.address import Address
 from umbel.drivers.redis.connection import BACKEND, Connection, pack
-from umbel.drivers.redis.documents import record_of
-from umbel.drivers.redis.doorbell import Doorbell
 from umbel.drivers.redis.keys import ResultKeys
 from umbel.model.outcome import ResultRecord
 from umbel.ports import Watcher

@@ -1,5 +1,5 @@
 -- Settle claims with their effects, move what is due, rescue what the dead hold, claim more.
--- uses: envelope resting results claims
+-- uses: envelope resting results claims shelf joins
 --
 -- KEYS  1 version of the revocations
 --       then for each queue: owners, claims of this owner, deliveries, delayed, alarm, quarantine,
@@ -12,14 +12,17 @@
 --       then the settlements, each of which begins with a letter, the index of its queue, its field:
 --         d                        done, no effects
 --         1 key document life      done, with one record
---         D records outgoing ...   done, with effects
---         C records outgoing ...   done, and the message is counted in deliveries
---         k records outgoing ...   keep the claim
---         r due front counted records outgoing ...   back to the queue; due in ms or ''
---         q id line records outgoing ...             set aside, under an id, with a line of JSON
+--         D records outgoing joins ...   done, with effects
+--         C records outgoing joins ...   done, and the message is counted in deliveries
+--         k records outgoing joins ...   keep the claim
+--         r due front counted note records outgoing ...   back to the queue; due in ms or ''; a
+--                                  line of JSON that says why it must wait, or ''
+--         q key line records outgoing ...   set aside, with a line of JSON; the key (16 hex digits)
+--                                  tells it from others of the same millisecond
 --       a record is key, document, life in ms or 0
 --       an outgoing message is list, envelope, due in ms or ''; with a due time also
 --         delayed, alarm, index of the list
+--       the steps of joins are as joins.lua has them; the place of what follows is a list
 -- Returns 1 version of the revocations, 2 the queues, from 0, where this owner had no lease before this call,
 --   3 when the next delayed message is due, 4 when the next lease of somebody else ends (ms from
 --   now, -1 for never, -2 when not looked for), 5 the numbers of the settlements refused, from 0,
@@ -47,19 +50,19 @@ end
 
 -- settle ------------------------------------------------------------------------------------------
 
-local refused, records, at = {}, {}, 11
+local refused, records, joins, at = {}, {}, {}, 11
 
 -- A message whose list is somebody's key of another type is set aside rather than lost.
 local function send(list, raw, quarantine_key)
   local reply = redis.pcall('LPUSH', list, raw)
   if type(reply) == 'table' and reply.err then
-    redis.call('HSET', quarantine_key, tag_of(raw),
-      cjson.encode({reason = 'no such queue', detail = reply.err, at = tonumber(time[1])}) .. '\n' .. raw)
+    local key = string.sub(redis.sha1hex(raw), 1, 16)
+    set_aside(quarantine_key, now, 0, key, 0, cjson.encode({reason = 'no such queue', detail = reply.err}), raw)
   end
 end
 
 local function read_effects(count_at, perform, quarantine_key)
-  local i = count_at + 2
+  local i = count_at + 3
   for _ = 1, tonumber(ARGV[count_at]) do
     if perform then
       local n = #records
@@ -73,9 +76,14 @@ local function read_effects(count_at, perform, quarantine_key)
       if perform then send(ARGV[i], ARGV[i + 1], quarantine_key) end
       i = i + 3
     else
-      if perform then rest(ARGV[i + 3], ARGV[i + 4], due, ARGV[i + 5], ARGV[i + 1]) end
+      if perform then rest(ARGV[i + 3], ARGV[i + 4], due, ARGV[i + 5], ARGV[i + 1], '') end
       i = i + 6
     end
+  end
+  local steps = tonumber(ARGV[count_at + 2])
+  if steps > 0 then
+    if perform then joins[#joins + 1] = {i, steps} end
+    i = skip_joins(i, steps)
   end
   return i
 end
@@ -86,7 +94,7 @@ local function put_back(base, field, raw)
   if counted == '1' then raw = count_delivery(KEYS[base + 3], raw) end
   local index = list_index_of(field)
   if due ~= '' and tonumber(due) > now then
-    rest(KEYS[base + 4], KEYS[base + 5], due, string.char(48 + index), raw)
+    rest(KEYS[base + 4], KEYS[base + 5], due, string.char(48 + index), raw, ARGV[at + 6])
   elseif front == '1' then
     redis.call('RPUSH', KEYS[base + 7 + index], raw)
   else
@@ -94,7 +102,7 @@ local function put_back(base, field, raw)
   end
 end
 
-local EXTRA = {D = 0, C = 0, k = 0, r = 3, q = 2}
+local EXTRA = {D = 0, C = 0, k = 0, r = 4, q = 2}
 local settled = 0
 
 while at <= #ARGV do
@@ -126,10 +134,13 @@ while at <= #ARGV do
     elseif kind == 'r' then
       put_back(base, field, raw)
     elseif kind == 'q' then
-      redis.call('HSET', KEYS[base + 6], ARGV[at + 3], ARGV[at + 4] .. '\n' .. raw)
+      local count = 1
       if redis.call('EXISTS', KEYS[base + 3]) == 1 then
-        redis.call('HDEL', KEYS[base + 3], (tag_of(raw)))
+        local tag = tag_of(raw)
+        count = count + (tonumber(redis.call('HGET', KEYS[base + 3], tag)) or 0)
+        redis.call('HDEL', KEYS[base + 3], tag)
       end
+      set_aside(KEYS[base + 6], now, list_index_of(field), ARGV[at + 3], count, ARGV[at + 4], raw)
     end
     at = read_effects(at + 3 + EXTRA[kind], ours, KEYS[base + 6])
   end
@@ -232,12 +243,15 @@ end
 
 local version = redis.call('GET', KEYS[1]) or '0'
 
--- results, which may lie in another database; nothing after this touches the broker's -------------------
+-- results, which may lie in another database; then what follows the joins ---------------------------
 
-if #records > 0 then
+local due = {}
+if #records > 0 or #joins > 0 then
   if ARGV[8] ~= '' then redis.call('SELECT', ARGV[8]) end
   for i = 1, #records, 3 do store_record(records[i], records[i + 1], records[i + 2]) end
+  for _, each in ipairs(joins) do perform_joins(each[1], each[2], false, due) end
   if ARGV[8] ~= '' then redis.call('SELECT', ARGV[7]) end
+  for i = 1, #due, 2 do send(due[i], due[i + 1], KEYS[7]) end
 end
 
 return {version, registered, next_due, next_end, refused, counts, claimed}

@@ -12,6 +12,6 @@ for i = 1, #ARGV, 3 do
   if tonumber(ARGV[i]) <= now then
     redis.call('LPUSH', KEYS[3 + tonumber(ARGV[i + 1])], ARGV[i + 2])
   else
-    rest(KEYS[1], KEYS[2], ARGV[i], ARGV[i + 1], ARGV[i + 2])
+    rest(KEYS[1], KEYS[2], ARGV[i], ARGV[i + 1], ARGV[i + 2], '')
   end
 end

@@ -4,9 +4,20 @@
 -- time, and because waiting consumers are told by Redis when it changes (CLIENT TRACKING): they need
 -- to hear of a message that is due before all others, and of no other.
 
--- Put a message to rest. A member is the index of its list (one byte, '0' and up), then the envelope.
-local function rest(delayed_key, alarm_key, due, list_index, raw)
-  redis.call('ZADD', delayed_key, due, list_index .. raw)
+-- A member, here and in the quarantine: the index of the message's list (one byte, '0' and up) and 16
+-- hex digits, which together are its place among those of one score; a line of JSON, or an empty one;
+-- the envelope. Members that begin with '{' after the index are of an older release: index, envelope.
+-- Returns the index of the list, from 0, and the envelope.
+local function opened(member)
+  local index = string.byte(member, 1) - 48
+  if string.byte(member, 2) == 123 then return index, string.sub(member, 2) end
+  return index, string.sub(member, string.find(member, '\n', 18, true) + 1)
+end
+
+-- Put a message to rest. `note` is a line of JSON that says why, or ''.
+local function rest(delayed_key, alarm_key, due, list_index, raw, note)
+  local key = string.sub(redis.sha1hex(raw), 1, 16)
+  redis.call('ZADD', delayed_key, due, list_index .. key .. note .. '\n' .. raw)
   local alarm = redis.call('GET', alarm_key)
   if not alarm or tonumber(due) < tonumber(alarm) then redis.call('SET', alarm_key, due) end
 end
@@ -20,10 +31,10 @@ local function move_due(delayed_key, alarm_key, lists, now, most)
   local due = redis.call('ZRANGEBYSCORE', delayed_key, '-inf', string.format('%.0f', now),
     'LIMIT', 0, most)
   for _, member in ipairs(due) do
-    local list = lists[string.byte(member, 1) - 47] or lists[1]
+    local index, raw = opened(member)
     -- ZREM first: Redis allows it when memory is full, and then allows what follows it.
     redis.call('ZREM', delayed_key, member)
-    redis.call('LPUSH', list, string.sub(member, 2))
+    redis.call('LPUSH', lists[index + 1] or lists[1], raw)
   end
   local first = redis.call('ZRANGE', delayed_key, 0, 0, 'WITHSCORES')
   if first[2] then
