@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from umbel.errors import ImproperlyConfigured
-from umbel.ports import Broker, Driver, ResultBackend
+from umbel.ports import Broker, Bus, Driver, ResultBackend
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -36,19 +36,24 @@ _MODULES: dict[str, str] = {
     "valkey": "umbel.drivers.redis",
     "valkeys": "umbel.drivers.redis",
     "valkey+socket": "umbel.drivers.redis",
+    "postgresql": "umbel.drivers.postgres",
+    "postgres": "umbel.drivers.postgres",
+    "amqp": "umbel.drivers.amqp",
+    "amqps": "umbel.drivers.amqp",
+    "pyamqp": "umbel.drivers.amqp",
+    "rpc": "umbel.drivers.amqp",
 }
 
-_EXTRAS: Mapping[str, str] = {"redis": "redis", "hiredis": "redis"}
+_EXTRAS: Mapping[str, str] = {
+    "redis": "redis",
+    "hiredis": "redis",
+    "psycopg": "postgres",
+    "pamqp": "amqp",
+}
 """Third-party module -> the extra of the distribution ``umbel`` that brings it."""
 
 _NOT_YET: Mapping[str, str] = {
-    "amqp": "RabbitMQ",
-    "amqps": "RabbitMQ",
-    "pyamqp": "RabbitMQ",
     "librabbitmq": "RabbitMQ",
-    "rpc": "results over RabbitMQ",
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "db": "SQLAlchemy databases",
     "sqla": "SQLAlchemy databases",
     "sqlalchemy": "SQLAlchemy databases",
@@ -112,6 +117,11 @@ def open_broker(url: str, options: Mapping[str, Any] | None = None) -> Broker:
 def open_backend(url: str, options: Mapping[str, Any] | None = None) -> ResultBackend:
     """Return the result backend behind ``url``. Raises as ``open_broker``."""
     return open_driver(url, options).result_backend()
+
+
+def open_bus(url: str, options: Mapping[str, Any] | None = None) -> Bus | None:
+    """Return the bus behind ``url``; None where it has none. Raises as ``open_driver``."""
+    return open_driver(url, options).bus()
 
 
 def scheme_of(url: str) -> str:
