@@ -70,14 +70,14 @@ class OneWorker:
                 )
                 prepared = self._execution.prepare(assignment)
                 if prepared.began is not None and prepared.began.record is not None:
-                    self._settle(delivery.receipt, None, (prepared.began.record,), ())
+                    self._settle(delivery.receipt, None, Effects((prepared.began.record,)))
                 report = self._execution.run(prepared)
                 follow_ups = [
                     Outgoing(message=envelope.load(one.raw), queue=one.queue, due_at=one.due_at)
                     for one in report.outgoing
                 ]
-                self._settle(delivery.receipt, report.verdict, report.records, follow_ups)
+                effects = Effects(report.records, tuple(follow_ups), report.joins)
+                self._settle(delivery.receipt, report.verdict, effects)
 
-    def _settle(self, receipt: Any, verdict: Any, records: Any, outgoing: Any) -> None:
-        effects = Effects(records=tuple(records), outgoing=tuple(outgoing))
+    def _settle(self, receipt: Any, verdict: Any, effects: Effects) -> None:
         self._consumer.exchange([Settlement(receipt, verdict, effects)], 0)

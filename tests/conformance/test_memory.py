@@ -9,9 +9,12 @@ import pytest
 
 from umbel.drivers.memory import MemoryDriver
 from umbel.drivers.memory.broker import MemoryBroker
+from umbel.drivers.memory.bus import MemoryBus
 from umbel.drivers.memory.result_backend import MemoryResultBackend
 from umbel.testing.conformance.broker_suite import BrokerSuite
+from umbel.testing.conformance.bus_suite import BusSuite
 from umbel.testing.conformance.result_backend_suite import ResultBackendSuite
+from umbel.testing.conformance.schedule_store_suite import ScheduleStoreSuite
 from umbel.testing.manual_clock import ManualClock
 
 
@@ -59,3 +62,15 @@ class TestMemoryResultBackend(ResultBackendSuite):
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Callable[[float], None]:
         return clock.advance
+
+
+class TestMemoryBus(BusSuite):
+    @pytest.fixture
+    def bus(self, driver: MemoryDriver) -> MemoryBus:
+        return driver.bus()
+
+
+class TestMemoryScheduleStore(ScheduleStoreSuite):
+    @pytest.fixture
+    def driver(self, driver: MemoryDriver) -> MemoryDriver:
+        return driver

@@ -18,6 +18,7 @@ from umbel.drivers.sqlite import SqliteDriver
 from umbel.drivers.sqlite.location import Location
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Verdict
 from umbel.model.queues import Queue
+from umbel.model.shelves import Selection, Shelf, Shelved, Withdrawal
 from umbel.ports import Consumer, Driver
 from umbel.testing.conformance.station import (
     new_id,
@@ -58,6 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.ended: set[str] = set()
         self.stale: list[tuple[int, Delivery]] = []
         self.held: list[tuple[int, Delivery]] = []
+        self.aside: dict[str, Expected] = {}
         self.places = 0
 
     def open_driver(self) -> Driver:
@@ -194,6 +196,80 @@ class StoreMachine(RuleBasedStateMachine):
             del self.alive[expected.task_id]
             assert expected.task_id not in self.ended
             self.ended.add(expected.task_id)
+            if isinstance(verdict, Quarantine):
+                expected.count += 1
+                self.aside[expected.task_id] = expected
+
+    # --- what people do to what rests -------------------------------------------------------------
+
+    def shelved(self, shelf: Shelf, task_id: str) -> Shelved:
+        """Return the one message with this id, found as a person would have it found."""
+        wanted = Selection(containing=(task_id.encode(),))
+        shelves = self.driver.broker().shelves()
+        page = shelves.page(shelf, QUEUE.name, wanted, after=None, limit=10)
+        (entry,) = page.entries
+        return entry
+
+    def withdraw(self, shelf: Shelf, withdrawal: Withdrawal, task_id: str) -> None:
+        """Do it twice, with a record: it happens once."""
+        shelves = self.driver.broker().shelves(self.driver.result_backend())
+        told = record(new_id(), document=task_id.encode())
+        withdrawal = msgspec.structs.replace(withdrawal, records=(told,))
+        assert shelves.withdraw(shelf, QUEUE.name, [withdrawal]) == [withdrawal.id]
+        assert told.task_id in self.driver.result_backend().fetch([told.task_id])
+        if withdrawal.due_at is None:
+            assert shelves.withdraw(shelf, QUEUE.name, [withdrawal]) == []
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def set_aside(self, data: st.DataObject) -> None:
+        worker, delivery = data.draw(st.sampled_from(self.held))
+        end = settlement(delivery, Quarantine("why"))
+        assert self.consumers[worker].exchange([end], 0).lost == ()
+        expected = self.alive[task_id_of(delivery)]
+        self.judge(worker, delivery, expected, Quarantine("why"))
+
+    @precondition(lambda self: self.aside)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        self.take_back(data.draw(st.sampled_from(list(self.aside))), again=True)
+
+    @precondition(lambda self: self.aside)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        self.take_back(data.draw(st.sampled_from(list(self.aside))), again=False)
+
+    def take_back(self, task_id: str, *, again: bool) -> None:
+        expected = self.aside.pop(task_id)
+        entry = self.shelved(Shelf.QUARANTINE, task_id)
+        assert entry.count == expected.count
+        raw = entry.raw if again else None
+        self.withdraw(Shelf.QUARANTINE, Withdrawal(id=entry.id, raw=raw), task_id)
+        if again:
+            self.ended.remove(task_id)
+            self.expect(task_id, expected.priority, 0.0)
+
+    @precondition(lambda self: any(e.due is not None for e in self.alive.values()))
+    @rule(data=st.data(), about=st.sampled_from([None, -1.0, 2.0, 9.0]))
+    def cancel_or_reschedule(self, data: st.DataObject, about: float | None) -> None:
+        resting = [e.task_id for e in self.alive.values() if e.due is not None]
+        expected = self.alive[data.draw(st.sampled_from(resting))]
+        entry = self.shelved(Shelf.DELAYED, expected.task_id)
+        assert entry.count == expected.count
+        assert abs(entry.at.timestamp() - (expected.due or 0.0)) < 0.0001
+        if about is None:
+            self.withdraw(Shelf.DELAYED, Withdrawal(id=entry.id), expected.task_id)
+            del self.alive[expected.task_id]
+            self.ended.add(expected.task_id)
+            return
+        delay = self.delay(about)
+        due_at = self.clock.now() + timedelta(seconds=delay)
+        moved = Withdrawal(id=entry.id, raw=entry.raw, due_at=due_at)
+        self.withdraw(Shelf.DELAYED, moved, expected.task_id)
+        if delay > 0:
+            expected.due = self.now() + delay
+        else:
+            expected.due, expected.place = None, self.next_place()
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), about=st.sampled_from([-1.0, 4.0]))
@@ -255,12 +331,19 @@ class StoreMachine(RuleBasedStateMachine):
         resting = [e for e in self.alive.values() if e.due is not None and e.due > self.now()]
         assert stats.claimed == len(claimed)
         assert stats.delayed == len(resting)
+        assert stats.quarantined == len(self.aside)
         assert stats.ready == len(self.alive) - len(claimed) - len(resting)
 
     def teardown(self) -> None:
         self.clock.advance(1000.0)
         last = self.driver.broker().open_consumer([QUEUE], presence=presence(), lease=LEASE)
         found = [task_id_of(each) for each in last.exchange([], 10_000).deliveries]
+        came_back = list(getattr(self, "aside", {}))
+        for task_id in came_back:
+            self.take_back(task_id, again=True)
+            (delivery,) = last.exchange([], 10).deliveries
+            assert (task_id_of(delivery), delivery.count) == (task_id, 1)
+            del self.alive[task_id]
         last.close()
         for consumer in getattr(self, "consumers", []):
             consumer.close()

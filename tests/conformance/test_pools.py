@@ -103,7 +103,9 @@ class TestSolo(PoolSuite):
             app.finalize()
             pool = SoloPool(Execution(app, node="suite@here", pid=os.getpid()))
             pool.start()
-            return PoolBench(pool, tmp_path, slots=1, elsewhere=False, in_order=True)
+            return PoolBench(
+                pool, tmp_path, slots=1, elsewhere=False, in_order=True, attend=pool.attend
+            )
 
         return make
 

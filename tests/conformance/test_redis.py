@@ -9,9 +9,12 @@ import pytest
 from tests.redis_server import free_port
 from umbel.drivers.redis import RedisDriver
 from umbel.drivers.redis.broker import RedisBroker
+from umbel.drivers.redis.bus import RedisBus
 from umbel.drivers.redis.result_backend import RedisResultBackend
 from umbel.testing.conformance.broker_suite import BrokerSuite
+from umbel.testing.conformance.bus_suite import BusSuite
 from umbel.testing.conformance.result_backend_suite import ResultBackendSuite
+from umbel.testing.conformance.schedule_store_suite import ScheduleStoreSuite
 
 pytestmark = pytest.mark.redis
 
@@ -52,3 +55,23 @@ class TestRedisResultBackend(ResultBackendSuite):
     @pytest.fixture
     def unreachable_backend(self, nobody: RedisDriver) -> RedisResultBackend:
         return nobody.result_backend()
+
+
+class TestRedisBus(BusSuite):
+    @pytest.fixture
+    def bus(self, driver: RedisDriver) -> RedisBus:
+        return driver.bus()
+
+    @pytest.fixture
+    def unreachable_bus(self, nobody: RedisDriver) -> RedisBus:
+        return nobody.bus()
+
+
+class TestRedisScheduleStore(ScheduleStoreSuite):
+    @pytest.fixture
+    def driver(self, driver: RedisDriver) -> RedisDriver:
+        return driver
+
+    @pytest.fixture
+    def unreachable_driver(self, nobody: RedisDriver) -> RedisDriver:
+        return nobody

@@ -17,6 +17,7 @@ import pytest
 from tests.redis_server import RedisServer
 from umbel.drivers.redis import RedisDriver
 from umbel.drivers.redis.connection import BROKER, Connection
+from umbel.drivers.redis.shelves import MOST_READ
 from umbel.errors import (
     BackendUnavailable,
     BrokerUnavailable,
@@ -26,6 +27,7 @@ from umbel.errors import (
 )
 from umbel.model.delivery import Ack, Quarantine, Requeue
 from umbel.model.queues import Queue
+from umbel.model.shelves import EVERYTHING, Selection, Shelf, Withdrawal
 from umbel.ports import Broker, ResultBackend
 from umbel.testing.conformance.broker_suite import BrokerSuite
 from umbel.testing.conformance.station import (
@@ -407,13 +409,13 @@ def test_an_envelope_that_is_no_envelope_travels_all_the_same(
     ]
     for each in again:
         consumer.exchange([settlement(each, Quarantine("undecodable", "no JSON"))], 0)
-    kept = raw("HVALS", f"umbel:{{{queue.name}}}:quarantine")
-    assert len(kept) == len(bad)
-    line = kept[0].partition(b"\n")[0]
-    reason = json.loads(line)
-    assert (reason["reason"], reason["detail"]) == ("undecodable", "no JSON")
-    assert abs(reason["at"] - time.time()) < 60
-    assert {each.partition(b"\n")[2] for each in kept} == {each.raw for each in again}
+    kept = station.broker.shelves().page(
+        Shelf.QUARANTINE, queue.name, EVERYTHING, after=None, limit=10
+    )
+    assert {(each.reason, each.detail, each.count) for each in kept.entries} == {
+        ("undecodable", "no JSON", 2)
+    }
+    assert sorted(each.raw for each in kept.entries) == sorted(each.raw for each in again)
     assert raw("EXISTS", f"umbel:{{{queue.name}}}:deliveries") == 0
 
 
@@ -428,10 +430,51 @@ def test_a_follow_up_that_has_no_place_is_set_aside_not_lost(
     follow_up = settlement(first, Ack(), outgoing=[outgoing(taken, "lost?")])
     assert consumer.exchange([follow_up, settlement(second, Ack())], 0).lost == ()
     assert places(station, queue) == (0, 0, 0)
-    (kept,) = raw("HVALS", f"umbel:{{{queue.name}}}:quarantine")
-    line, _, message = kept.partition(b"\n")
-    assert json.loads(line)["reason"] == "no such queue"
-    assert envelope.load(message).headers["id"] == "lost?"
+    (kept,) = (
+        station.broker.shelves()
+        .page(Shelf.QUARANTINE, queue.name, EVERYTHING, after=None, limit=10)
+        .entries
+    )
+    assert kept.reason == "no such queue"
+    assert envelope.load(kept.raw).headers["id"] == "lost?"
+
+
+def test_what_an_older_release_put_to_rest_is_shown_and_comes(
+    station: Station, queue: Queue, raw: Callable[..., Any]
+) -> None:
+    ids = station.send(queue, 2)
+    consumer = station.consumer(queue)
+    first, second = take(consumer, 2)
+    for delivery in (first, second):
+        consumer.exchange([settlement(delivery, Ack())], 0)
+    key = f"umbel:{{{queue.name}}}:delayed"
+    soon, late = int(time.time() * 1000) + 100, int(time.time() * 1000) + 3_600_000
+    raw("ZADD", key, soon, b"0" + first.raw, late, b"0" + second.raw)
+    raw("SET", f"umbel:{{{queue.name}}}:alarm", soon)
+    shelves = station.broker.shelves()
+    page = shelves.page(Shelf.DELAYED, queue.name, EVERYTHING, after=None, limit=10)
+    assert [each.raw for each in page.entries] == [first.raw, second.raw]
+    assert task_ids(take(consumer, 1)) == ids[:1]
+    gone = Withdrawal(id=page.entries[1].id)
+    assert shelves.withdraw(Shelf.DELAYED, queue.name, [gone]) == [gone.id]
+    assert raw("EXISTS", key, f"umbel:{{{queue.name}}}:alarm") == 0
+
+
+def test_looking_for_one_among_many_is_done_by_the_server_bit_by_bit(
+    station: Station, queue: Queue
+) -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    ids = station.send(queue, 3 * MOST_READ, due_at=due)
+    shelves = station.broker.shelves()
+    wanted = Selection(containing=(ids[7].encode(),))
+    found: list[str] = []
+    calls, after = 0, None
+    while calls == 0 or after is not None:
+        page = shelves.page(Shelf.DELAYED, queue.name, wanted, after=after, limit=10)
+        found += [str(envelope.load(each.raw).headers["id"]) for each in page.entries]
+        calls, after = calls + 1, page.after
+    assert found == [ids[7]]
+    assert calls == 4
 
 
 def test_publishing_where_something_else_lies_is_unroutable(

@@ -10,10 +10,13 @@ import pytest
 
 from umbel.drivers.sqlite import SqliteDriver
 from umbel.drivers.sqlite.broker import SqliteBroker
+from umbel.drivers.sqlite.bus import SqliteBus
 from umbel.drivers.sqlite.location import Location
 from umbel.drivers.sqlite.result_backend import SqliteResultBackend
 from umbel.testing.conformance.broker_suite import BrokerSuite
+from umbel.testing.conformance.bus_suite import BusSuite
 from umbel.testing.conformance.result_backend_suite import ResultBackendSuite
+from umbel.testing.conformance.schedule_store_suite import ScheduleStoreSuite
 from umbel.testing.manual_clock import ManualClock
 
 
@@ -79,3 +82,23 @@ class TestSqliteResultBackend(ResultBackendSuite):
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Callable[[float], None]:
         return clock.advance
+
+
+class TestSqliteBus(BusSuite):
+    @pytest.fixture
+    def bus(self, driver: SqliteDriver) -> SqliteBus:
+        return driver.bus()
+
+    @pytest.fixture
+    def unreachable_bus(self, nowhere: SqliteDriver) -> SqliteBus:
+        return nowhere.bus()
+
+
+class TestSqliteScheduleStore(ScheduleStoreSuite):
+    @pytest.fixture
+    def driver(self, driver: SqliteDriver) -> SqliteDriver:
+        return driver
+
+    @pytest.fixture
+    def unreachable_driver(self, nowhere: SqliteDriver) -> SqliteDriver:
+        return nowhere

@@ -15,7 +15,7 @@ from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Consumer, Exchange, Publisher, ResultBackend
+from umbel.ports import Broker, Consumer, Exchange, Publisher, ResultBackend, Shelves
 
 Moment = Literal["before", "after"]
 
@@ -29,6 +29,23 @@ class FaultyBroker(Broker):
         self._faults: Counter[tuple[str, Moment]] = Counter()
         self.failed: Counter[str] = Counter()
         """How many calls of each name have failed so far."""
+        self._deaf_for = 0
+        self.connected_anew = 0
+        """How often a consumer was told to let go of its connection."""
+
+    def deliver_nothing(self, connections: int = 1) -> None:
+        """Claim nothing any more, and fail nothing, until so many connections were made anew."""
+        self._deaf_for = connections
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nothing is delivered now."""
+        return self._deaf_for > 0
+
+    def note_reconnect(self) -> None:
+        """Count one connection made anew."""
+        self.connected_anew += 1
+        self._deaf_for = max(0, self._deaf_for - 1)
 
     def fail(self, call: str, moment: Moment = "before", times: int = 1) -> None:
         """Make the next calls of this name (``exchange``, ``receive``, ``extend``, ...) fail."""
@@ -60,6 +77,9 @@ class FaultyBroker(Broker):
         inner = self._inner.open_consumer(queues, presence=presence, lease=lease, results=results)
         return FaultyConsumer(inner, self)
 
+    def shelves(self, results: ResultBackend | None = None) -> Shelves:
+        return self._inner.shelves(results)
+
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self._inner.stats(queues)
 
@@ -88,6 +108,7 @@ class FaultyConsumer(Consumer):
 
     def receive(self, limit: int, timeout: float) -> Sequence[Delivery]:
         self._faults.trip("receive", "before")
+        limit = 0 if self._faults.is_deaf else limit
         deliveries = self._inner.receive(limit, timeout)
         if deliveries:
             self._faults.trip("receive", "after")
@@ -95,6 +116,7 @@ class FaultyConsumer(Consumer):
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         self._faults.trip("exchange", "before")
+        limit = 0 if self._faults.is_deaf else limit
         exchange = self._inner.exchange(settlements, limit)
         self._faults.trip("exchange", "after")
         return exchange
@@ -105,6 +127,10 @@ class FaultyConsumer(Consumer):
 
     def revocations(self) -> Sequence[Revocation]:
         return self._inner.revocations()
+
+    def reconnect(self) -> None:
+        self._faults.note_reconnect()
+        self._inner.reconnect()
 
     def wake(self) -> None:
         self._inner.wake()

@@ -26,6 +26,8 @@ from umbel.ports import Broker, ResultBackend
 from umbel.testing.conformance.claiming import ClaimingPromises
 from umbel.testing.conformance.leasing import LeasingPromises
 from umbel.testing.conformance.settling import SettlingPromises
+from umbel.testing.conformance.shelving import ShelvingPromises
+from umbel.testing.conformance.slot_filling import JoiningPromises
 from umbel.testing.conformance.station import (
     PATIENCE,
     Station,
@@ -38,7 +40,9 @@ from umbel.testing.conformance.station import (
 )
 
 
-class BrokerSuite(ClaimingPromises, SettlingPromises, LeasingPromises):
+class BrokerSuite(
+    ClaimingPromises, SettlingPromises, JoiningPromises, LeasingPromises, ShelvingPromises
+):
     """Everything a broker promises. Subclass it and give it ``broker`` and ``backend``."""
 
     @pytest.fixture

@@ -20,6 +20,7 @@ from umbel.testing.conformance.station import (
     InThread,
     Station,
     eventually,
+    let_go,
     needs,
     new_id,
     outgoing,
@@ -100,6 +101,7 @@ class LeasingPromises:
         consumer = station.consumer(queue, owner=me.owner)
         taken = take(consumer, 2)
         assert list(consumer.extend([taken[1].receipt], me)) == []
+        let_go(consumer, station)
         (again,) = take(station.consumer(queue), 1)
         assert task_ids([again]) == [first]
         assert again.count == 1

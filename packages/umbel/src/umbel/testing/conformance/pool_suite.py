@@ -8,135 +8,24 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from umbel.model.assignment import (
-    Assignment,
-    Began,
-    Interrupt,
-    Lost,
-    PoolEvent,
-    Report,
-    Returned,
-)
+from umbel.errors import NotSupported
+from umbel.model.assignment import Assignment, Interrupt, Lost, Report, Returned
 from umbel.model.delivery import Ack, Quarantine
-from umbel.model.message import TaskMessage
-from umbel.ports import Pool
-from umbel.wire import envelope
-from umbel.wire.serializers import SERIALIZERS
-from umbel.wire.task_v2 import encode
+from umbel.testing.conformance.interrupting import InterruptionSuite
+from umbel.testing.conformance.pool_bench import PATIENCE, PoolBench
 
-PATIENCE = 20.0
+__all__ = ["PoolBench", "PoolSuite"]
 
 
-class PoolBench:
-    """A pool under test, and the books of what became of each assignment.
-
-    ``elsewhere``: tasks run beside the caller, not inside ``poll``. ``slots``: tasks at once.
-    ``soft``: a soft interrupt reaches a sleeping task. ``in_order``: one slot that works in order.
-    ``pids``: the executors that are up, where they are processes.
-    """
-
-    def __init__(
-        self,
-        pool: Pool,
-        home: Path,
-        *,
-        slots: int,
-        elsewhere: bool = True,
-        soft: bool = True,
-        in_order: bool = False,
-        pids: Callable[[], Sequence[int]] | None = None,
-    ) -> None:
-        self.pool = pool
-        self.home = home
-        self.slots = slots
-        self.elsewhere = elsewhere
-        self.soft = soft
-        self.in_order = in_order
-        self.pids = pids
-        self.ends: dict[int, list[PoolEvent]] = {}
-        self.began: set[int] = set()
-        self.order: list[int] = []
-        self._numbers = itertools.count(1)
-
-    def assignment(self, task: str, *args: Any, **limits: float | None) -> Assignment:
-        """Return one for a task of the suite's app."""
-        number = next(self._numbers)
-        message = TaskMessage(id=f"id-{number}", task=f"suite.{task}", args=args)
-        raw = envelope.dump_compact(encode(message, serializer=SERIALIZERS.get("json")))
-        return Assignment(number, raw, "celery", 1, False, limits.get("soft"), limits.get("hard"))
-
-    def submit(self, *assignments: Assignment) -> list[int]:
-        """Hand these over at once; the caller sees to the room."""
-        for each in assignments:
-            self.ends[each.id] = []
-        self.pool.submit(assignments)
-        return [each.id for each in assignments]
-
-    def run(self, task: str, *args: Any) -> int:
-        """Hand one over as soon as there is room."""
-        self.until(lambda: self.pool.room() > 0)
-        return self.submit(self.assignment(task, *args))[0]
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        """Poll, and write down what is heard, until something holds."""
-        deadline = time.monotonic() + PATIENCE
-        while not holds():
-            assert time.monotonic() < deadline, f"it did not happen; so far: {self.ends}"
-            self.poll_once()
-
-    def poll_once(self) -> None:
-        """Poll for a moment and write down what is heard."""
-        self._note(self.pool.poll(0.01))
-
-    def _note(self, events: Sequence[PoolEvent]) -> None:
-        for event in events:
-            if isinstance(event, Began):
-                self.began.add(event.id)
-                continue
-            ids = event.ids if isinstance(event, Returned) else (event.id,)
-            for each in ids:
-                self.ends[each].append(event)
-                self.order.append(each)
-
-    def until_ended(self, *ids: int) -> list[PoolEvent]:
-        """Poll until each of these has ended; return how."""
-        self.until(lambda: all(self.ends[each] for each in ids))
-        return [self.ends[each][0] for each in ids]
-
-    def measured(self) -> None:
-        """Run some short tasks, so that the pool knows that it may look ahead."""
-        for _ in range(3 * self.slots):
-            self.until_ended(self.run("echo", 1))
-
-    def blocked(self, count: int | None = None) -> list[tuple[int, Path]]:
-        """Have slots run a task each that waits for its gate; return once they have begun."""
-        gates = []
-        for number in range(self.slots if count is None else count):
-            gate = self.home / f"gate-{next(self._numbers)}-{number}"
-            gates.append((self.run("wait_for", str(gate)), gate))
-        for _, gate in gates:
-            self.until(Path(f"{gate}.began").exists)
-        return gates
-
-    def settle_down(self) -> None:
-        """Poll a little more: nothing may come twice."""
-        for _ in range(3):
-            self._note(self.pool.poll(0.01))
-        assert all(len(each) <= 1 for each in self.ends.values()), self.ends
-
-
-class PoolSuite:
+class PoolSuite(InterruptionSuite):
     """Every assignment ends in exactly one Report, Returned or Lost, whatever happens."""
 
     @pytest.fixture
@@ -229,59 +118,6 @@ class PoolSuite:
         for gate in gates:
             gate.touch()
 
-    def test_a_soft_interrupt_is_raised_inside_the_task(self, bench: PoolBench) -> None:
-        if not (bench.elsewhere and bench.soft):
-            pytest.skip("it cannot be reached from outside")
-        ((number, gate),) = bench.blocked(1)
-        assert bench.pool.interrupt(number, Interrupt.SOFT, "1 s")
-        (report,) = bench.until_ended(number)
-        assert isinstance(report, Report)
-        assert report.state == "FAILURE"
-        assert b"SoftTimeLimitExceeded" in report.records[0].document
-        gate.touch()
-        bench.until_ended(bench.run("echo", 1))
-
-    def test_an_interrupt_of_what_is_not_here_does_nothing(self, bench: PoolBench) -> None:
-        assert not bench.pool.interrupt(424242, Interrupt.HARD, "nothing")
-        assert not bench.pool.interrupt(424242, Interrupt.SOFT, "nothing")
-
-    def test_a_hard_interrupt_ends_the_task_and_the_pool_goes_on(self, bench: PoolBench) -> None:
-        if not bench.elsewhere:
-            pytest.skip("nothing can be killed there")
-        ((number, _),) = bench.blocked(1)
-        assert bench.pool.interrupt(number, Interrupt.HARD, "time limit")
-        (lost,) = bench.until_ended(number)
-        assert isinstance(lost, Lost)
-        assert not lost.innocent
-        bench.until_ended(bench.run("echo", 1))
-
-    def test_a_hard_interrupt_of_what_waits_spares_what_runs(self, bench: PoolBench) -> None:
-        if not bench.elsewhere:
-            pytest.skip("nothing can be killed there")
-        bench.measured()
-        running = bench.blocked()
-        (behind,) = bench.submit(bench.assignment("echo", 1))
-        assert bench.pool.interrupt(behind, Interrupt.HARD, "terminated")
-        assert isinstance(bench.until_ended(behind)[0], Returned)
-        for number, gate in running:
-            gate.touch()
-            assert isinstance(bench.until_ended(number)[0], Report)
-
-    def test_neighbours_of_a_hard_interrupt_end_or_are_innocent(self, bench: PoolBench) -> None:
-        if bench.slots < 3 or bench.in_order:
-            pytest.skip("it has no neighbours")
-        (doomed, _), (quick, gate), *others = bench.blocked()
-        assert bench.pool.interrupt(doomed, Interrupt.HARD, "time limit")
-        gate.touch()
-        assert isinstance(bench.until_ended(quick)[0], Report)
-        (guilty,) = bench.until_ended(doomed)
-        assert isinstance(guilty, Lost)
-        assert not guilty.innocent
-        for innocent in bench.until_ended(*(number for number, _ in others)):
-            assert isinstance(innocent, Lost)
-            assert innocent.innocent
-        bench.settle_down()
-
     def test_a_killed_executor_loses_what_it_had_begun_only(self, bench: PoolBench) -> None:
         if bench.pids is None:
             pytest.skip("it has no processes")
@@ -327,6 +163,66 @@ class PoolSuite:
             done += sum(isinstance(each, Report) for each in ends)
         assert len(seen) >= 3
         bench.until(lambda: len(bench.pids() if bench.pids else ()) <= 2)
+        bench.settle_down()
+
+    def test_what_runs_is_known_with_its_process(self, bench: PoolBench) -> None:
+        if not bench.elsewhere:
+            pytest.skip("nothing runs while the caller calls")
+        bench.measured()
+        running = bench.blocked()
+        bench.submit(*(bench.assignment("echo", n) for n in range(3)))
+        # A task has written that it began before its executor has said so.
+        bench.until(lambda: set(bench.pool.running()) == {number for number, _ in running})
+        assert set(bench.pool.running().values()) <= set(bench.pool.pids())
+        for _, gate in running:
+            gate.touch()
+        bench.settle_down()
+
+    def test_it_grows_and_shrinks_and_loses_nothing(self, bench: PoolBench) -> None:
+        if bench.pids is None:
+            with pytest.raises(NotSupported):
+                bench.pool.resize(1)
+            return
+        before = len(bench.pids())
+        assert bench.pool.resize(1) == before + 1
+        bench.until(lambda: len(bench.pool.pids()) == before + 1)
+        bench.measured()
+        running = bench.blocked()
+        assert bench.pool.resize(-99) == 1
+        for number, gate in running:
+            gate.touch()
+            (end,) = bench.until_ended(number)
+            assert isinstance(end, Report)
+        bench.until(lambda: len(bench.pool.pids()) == 1)
+        assert isinstance(bench.until_ended(bench.run("echo", 1))[0], Report)
+        bench.settle_down()
+
+    def test_executors_are_renewed_and_nothing_is_lost(self, bench: PoolBench) -> None:
+        if bench.pids is None:
+            with pytest.raises(NotSupported):
+                bench.pool.renew()
+            return
+        bench.measured()
+        former = set(bench.pool.pids())
+        running = bench.blocked()
+        bench.pool.renew()
+        for number, gate in running:
+            gate.touch()
+            assert isinstance(bench.until_ended(number)[0], Report)
+        bench.until(lambda: not former & set(bench.pool.pids()))
+        assert isinstance(bench.until_ended(bench.run("echo", 1))[0], Report)
+        bench.settle_down()
+
+    def test_one_that_was_told_to_end_can_still_be_ended_by_force(self, bench: PoolBench) -> None:
+        if bench.pids is None:
+            pytest.skip("it has no processes")
+        bench.measured()
+        running = bench.blocked()
+        bench.pool.renew()
+        for number, _ in running:
+            assert bench.pool.interrupt(number, Interrupt.HARD, "terminated")
+        for number, _ in running:
+            assert isinstance(bench.until_ended(number)[0], Lost)
         bench.settle_down()
 
     def test_stop_brings_everything_back(self, bench: PoolBench) -> None:

@@ -15,6 +15,7 @@ import pytest
 from umbel.errors import OperationalError
 from umbel.model.outcome import ResultRecord
 from umbel.ports import ResultBackend, Watcher
+from umbel.testing.conformance.slot_filling import CountingPromises
 from umbel.testing.conformance.station import (
     PATIENCE,
     InThread,
@@ -25,7 +26,7 @@ from umbel.testing.conformance.station import (
 )
 
 
-class ResultBackendSuite:
+class ResultBackendSuite(CountingPromises):
     """Everything a result backend promises. Subclass it and give it ``backend``."""
 
     @pytest.fixture

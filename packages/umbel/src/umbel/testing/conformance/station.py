@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import pytest
 
 from umbel.model.delivery import Delivery, Effects, Settlement, Verdict
+from umbel.model.join import FillSlot, JoinStep
 from umbel.model.message import EncodedMessage
 from umbel.model.outcome import READY_STATES, ResultRecord
 from umbel.model.presence import Presence
-from umbel.model.queues import Outgoing, Queue
+from umbel.model.queues import FollowUp, Outgoing, Queue
 from umbel.ports import Broker, Consumer, ResultBackend
 from umbel.wire import envelope
 
@@ -81,9 +82,30 @@ def settlement(
     *,
     records: Sequence[ResultRecord] = (),
     outgoing: Sequence[Outgoing] = (),
+    joins: Sequence[JoinStep] = (),
 ) -> Settlement:
     """Return the end of a claim, with effects."""
-    return Settlement(delivery.receipt, verdict, Effects(tuple(records), tuple(outgoing)))
+    effects = Effects(tuple(records), tuple(outgoing), tuple(joins))
+    return Settlement(delivery.receipt, verdict, effects)
+
+
+def follow_up(queue: Queue, task_id: str) -> FollowUp:
+    """Return a small message that waits in its envelope for the end of a join."""
+    return FollowUp(envelope.dump_compact(message(task_id)), queue, None)
+
+
+def slot(
+    join_id: str,
+    number: int | None,
+    then: FollowUp,
+    *,
+    task_id: str | None = None,
+    part: bytes | None = None,
+) -> FillSlot:
+    """Return the filling of one slot; its part tells the number, unless the test wants another."""
+    name = f"member-{number}" if task_id is None else task_id
+    said = b'[1, "%s", "SUCCESS", %d]' % (name.encode(), number or 0) if part is None else part
+    return FillSlot(join_id, name, number, said, then)
 
 
 def presence(owner: str | None = None, **fields: Any) -> Presence:
@@ -215,10 +237,42 @@ def needs(station: Station, capability: str) -> None:
         pytest.skip(f"the broker has no {capability}")
 
 
-def places(station: Station, queue: Queue) -> tuple[int, int, int]:
-    """Return how many messages of the queue are ready, claimed, delayed."""
+class Anything:
+    """Equal to every number: what a broker does not tell cannot be wrong."""
+
+    __hash__ = None  # type: ignore[assignment] # equal to all, so of no use in a set
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+def places(station: Station, queue: Queue) -> tuple[Any, Any, Any]:
+    """Return how many messages of the queue are ready, claimed, delayed.
+
+    A number that the broker does not tell (``Capabilities.counts_all``) is equal to any.
+    """
     (stats,) = station.broker.stats([queue.name])
+    told = station.broker.capabilities.counts_all
+    assert (stats.claimed is not None and stats.delayed is not None) == told
+    if not told:
+        return stats.ready, Anything(), Anything()
     return stats.ready, stats.claimed, stats.delayed
+
+
+def let_go(consumer: Consumer, station: Station) -> None:
+    """Let a consumer that messages come to by themselves give back what it was not asked for."""
+    if station.broker.capabilities.pushes:
+        consumer.receive(0, 1.0)
+
+
+def urgencies(station: Station) -> tuple[int, int, int]:
+    """Return three priorities, the most urgent first."""
+    return (9, 3, 0) if station.broker.capabilities.highest_first else (0, 3, 9)
+
+
+def drained(station: Station, consumer: Consumer, limit: int) -> Sequence[Delivery]:
+    """Receive up to ``limit`` messages, or nothing when the queue is empty."""
+    return consumer.receive(limit, 1.0 if station.broker.capabilities.pushes else 0.0)
 
 
 def take(consumer: Consumer, count: int) -> list[Delivery]:
