@@ -1,0 +1,1 @@
+"""The scheduler: sends what is due. Any number may run; each tick is sent once."""
