@@ -81,6 +81,14 @@ def options(command: click.Command) -> list[click.Option]:
     return [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
 
 
+def sections(name: str, command: click.Command, common: set[str]) -> Iterator[str]:
+    """Yield the chapter of one command, and those of its own commands."""
+    yield section(name, command, common) + "\n"
+    if isinstance(command, click.Group):
+        for inner, one in sorted(command.commands.items()):
+            yield from sections(f"{name} {inner}", one, common)
+
+
 def section(name: str, command: click.Command, common: set[str]) -> str:
     """Return the chapter of one command."""
     context = click.Context(command, info_name=f"umbel {name}")
@@ -115,7 +123,7 @@ def page() -> str:
         for name, command in listed.items()
     )
     parts = [INTRODUCTION.format(commands=rows, common=table(common, None))]
-    parts += [section(name, command, names) + "\n" for name, command in listed.items()]
+    parts += [part for name, command in listed.items() for part in sections(name, command, names)]
     return "\n".join(parts)
 
 

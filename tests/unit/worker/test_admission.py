@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from tests.unit.worker.values import NOW, peek, plan, traits
 from umbel.errors import NotRegistered, TaskRevokedError, WorkerLostError
+from umbel.model.message import TaskMessage
+from umbel.wire import envelope
+from umbel.wire.rewriting import with_headers, withdrawn
+from umbel.wire.serializers import JSON
+from umbel.wire.task_v2 import encode
 from umbel.worker.admission import PARKING_DELAYS, Drop, Rest, Run, SetAside, admit
+
+
+def in_envelope() -> bytes:
+    return envelope.dump_compact(encode(TaskMessage(id="id-1", task="tasks.add"), serializer=JSON))
 
 
 def decide(a_peek=None, *, count=1, revoked=(), **plan_changes):
@@ -52,6 +61,13 @@ def test_an_expired_task_is_dropped_as_expired():
     decision = decide(peek(expires=NOW - timedelta(seconds=1)))
     assert isinstance(decision, Drop)
     assert decision.error.args == ("expired",)
+
+
+def test_what_was_cancelled_while_it_rested_is_dropped_as_that():
+    raw = with_headers(in_envelope(), {"expires": "2026-01-01T00:00:00"})
+    decision = decide(envelope.peek(withdrawn(raw)))
+    assert isinstance(decision, Drop)
+    assert (decision.state, decision.error.args) == ("REVOKED", ("cancelled",))
 
 
 def test_a_task_that_expires_right_now_still_runs():

@@ -19,17 +19,15 @@ from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_v2 import encode
 from umbel.worker.execution import Execution
 
-GROUP = {
+SPIRAL = {
     "task": "celery.group",
     "args": [],
-    "kwargs": {},
+    "kwargs": {"tasks": [3]},
     "options": {},
     "subtask_type": "group",
     "immutable": False,
 }
-
-
-PLAIN = GROUP | {"task": "other.tell", "subtask_type": None}
+PLAIN = SPIRAL | {"kwargs": {}} | {"task": "other.tell", "subtask_type": None}
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def document(report):
 
 
 @pytest.mark.parametrize(
-    "errback", [GROUP, PLAIN | {"options": {"priority": "high"}}], ids=("group", "odd")
+    "errback", [SPIRAL, PLAIN | {"options": {"priority": "high"}}], ids=("spiral", "odd")
 )
 def test_an_error_callback_that_cannot_be_sent_is_logged_and_the_failure_stays(
     app, caplog, errback
@@ -90,9 +88,9 @@ def test_a_callback_that_cannot_be_sent_fails_the_task_and_tells_its_error_callb
     def add():
         return 1
 
-    report = run(app, "add", callbacks=[GROUP], errbacks=[GROUP, signature("tell")])
+    report = run(app, "add", callbacks=[SPIRAL], errbacks=[SPIRAL, signature("tell")])
     assert report.state == "FAILURE"
-    assert document(report)["result"]["exc_type"] == "UsageError"
+    assert document(report)["result"]["exc_type"] == "DecodeError"
     assert len(app.told) == 1
 
 
@@ -110,7 +108,7 @@ def test_a_rejection_is_told_by_its_reason_and_can_be_made_again(app, caplog):
     with caplog.at_level(logging.WARNING):
         report = run(app, "refuse", kwargs={"reason": "out of paper"})
     assert "rejected: out of paper (set aside)" in caplog.text
-    assert report.verdict == Quarantine("rejected", "out of paper")
+    assert report.verdict == Quarantine("rejected", "out of paper", "Reject")
     stored = document(report)["result"]
     assert stored["exc_message"] == ["out of paper", False]
     again = from_portable(stored)
@@ -121,3 +119,28 @@ def test_the_words_of_a_rejection():
     assert str(Reject()) == "no reason given"
     assert str(Reject(ValueError("no"), requeue=True)) == "no"
     assert repr(Reject("late", requeue=True)) == "reject requeue=True: late"
+
+
+@pytest.mark.parametrize(("retries", "reason"), [(0, "failed"), (3, "retries exhausted")])
+def test_a_final_failure_is_set_aside_where_the_task_asks_for_it(app, retries, reason):
+    app.conf.update(task_quarantine_failures=True)
+    report = run(app, "fail", retries=retries)
+    assert report.state == document(report)["status"] == "FAILURE"
+    assert isinstance(report.verdict, Quarantine)
+    assert (report.verdict.reason, report.verdict.error) == (reason, "ValueError")
+    assert "Traceback" in report.verdict.detail
+    assert "raise ValueError" in report.verdict.detail
+
+
+def test_an_expected_failure_is_not_set_aside_and_nor_is_a_retry(app):
+    @app.task(name="expected", throws=(KeyError,), quarantine_failures=True)
+    def expected():
+        raise KeyError("fine")
+
+    @app.task(name="again", bind=True, quarantine_failures=True)
+    def again(self):
+        raise self.retry(countdown=5)
+
+    assert run(app, "expected").verdict == Ack()
+    assert run(app, "again").verdict == Ack()
+    assert isinstance(run(app, "again", retries=3).verdict, Quarantine)

@@ -7,7 +7,7 @@ import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel.model.assignment import Assignment, Cancel, Order, Recall, Stop
+from umbel.model.assignment import Assignment, Cancel, Interrupt, Order, Recall, Stop
 from umbel.worker.frames import FrameReader, FrameWriter, pack
 
 assignments = st.builds(
@@ -22,9 +22,9 @@ assignments = st.builds(
 )
 orders = st.one_of(
     assignments,
-    st.just(Recall()),
+    st.builds(Recall, st.booleans()),
     st.just(Stop()),
-    st.builds(Cancel, st.integers(0, 2**40), st.text()),
+    st.builds(Cancel, st.integers(0, 2**40), st.sampled_from(Interrupt), st.text()),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.worker.values import plan, traits
-from umbel.clock import SystemClock
+from umbel.clock import Clock, SystemClock
 from umbel.drivers.memory import MemoryDriver
 from umbel.model.delivery import Ack, Effects, Settlement
 from umbel.model.message import EncodedMessage, TaskMessage
@@ -32,8 +33,8 @@ QUEUE = Queue("celery")
 class Desk:
     """A store, an intake thread, and the main thread's side of it."""
 
-    def __init__(self, **plan_changes: Any) -> None:
-        driver = MemoryDriver()
+    def __init__(self, clock: Clock | None = None, **plan_changes: Any) -> None:
+        driver = MemoryDriver() if clock is None else MemoryDriver(clock)
         self.broker = FaultyBroker(driver.broker())
         self.backend = driver.result_backend()
         self.plan = plan(**plan_changes)
@@ -41,7 +42,7 @@ class Desk:
         self.admitted: list[Admitted] = []
         self.terminate: list[Revocation] = []
         self.escaped: list[str] = []
-        presence = Presence(
+        self.presence = Presence(
             owner="owner-1",
             name="celery@here",
             pid=1,
@@ -55,8 +56,8 @@ class Desk:
             self.broker,
             self.backend,
             self.plan,
-            presence,
-            clock=SystemClock(),
+            self.presence,
+            clock=clock or SystemClock(),
             notify=self.bell.set,
         )
 
@@ -243,6 +244,17 @@ def test_a_settlement_survives_a_connection_that_breaks_over_it(desks, moment):
     assert desk.stats() == (0, 1, 0)
 
 
+def test_while_claims_are_held_the_broker_is_tried_often_enough_for_their_lease(desks, caplog):
+    desk = desks(lease=1.0, renewal=0.3)
+    desk.send()
+    desk.post(free=1)
+    desk.until(lambda: len(desk.admitted) == 1)
+    desk.broker.fail("extend", times=5)
+    desk.until(lambda: desk.broker.failed["extend"] == 5)
+    pauses = re.findall(r"Trying again in ([\d.]+) s", caplog.text)
+    assert pauses[:4] == ["0.1"] * 4  # a tenth of the lease, not twice as long each time
+
+
 def test_claims_whose_answer_was_lost_go_back_to_the_queue(desks):
     desk = desks()
     desk.broker.fail("receive", "after")
@@ -252,6 +264,33 @@ def test_claims_whose_answer_was_lost_go_back_to_the_queue(desks):
     assert desk.broker.failed["receive"] == 1
     assert desk.stats() == (0, 1, 0)
     assert desk.admitted[0].delivery.count == 1
+
+
+def test_after_effects_without_a_claim_it_looks_again_before_it_waits():
+    desk = Desk()
+    desk.intake.connect()
+    desk.post(loose=(Effects((record(),)),), free=1)
+    asked = []
+    receive = desk.intake._receive
+    desk.intake._receive = lambda *given: asked.append(given) or receive(*given)
+    desk.intake.step(0.0)
+    assert asked == []  # what was posted meanwhile would not have woken it
+    desk.intake.step(0.0)
+    assert len(asked) == 1
+
+
+def test_what_was_revoked_before_it_was_claimed_is_not_admitted():
+    desk = Desk()
+    desk.send()
+    desk.broker.revoke([Revocation(task_id="id-1")], keep=60.0)
+    desk.post(free=1)
+    desk.intake.connect()
+    desk.intake.step(0.0)  # the very first claims of a worker
+    taken = desk.intake.take()
+    assert taken.admitted == ()
+    desk.intake.step(0.0)
+    (record,) = desk.backend.fetch(["id-1"]).values()
+    assert record.state == "REVOKED"
 
 
 def test_a_revocation_with_terminate_reaches_the_main_thread(desks):

@@ -16,12 +16,12 @@ def plan_of(**settings):
 
 
 def test_one_line_names_all_that_was_set_in_vain():
-    plan = plan_of(worker_send_task_events=True, broker_pool_limit=3)
+    plan = plan_of(worker_send_task_events=True, broker_pool_limit=3, task_protocol=1)
     assert plan.warnings == (
         "Set, and without effect in this version of Umbel: broker_pool_limit, "
-        "worker_send_task_events, rate_limit of limited",
+        "task_protocol, rate_limit of limited",
     )
-    assert "asked for, but this version sends none" in plan.banner
+    assert "task events: ON" in plan.banner
 
 
 def test_the_time_of_a_soft_shutdown_reaches_the_supervisor():

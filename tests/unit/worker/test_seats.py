@@ -67,9 +67,9 @@ def test_a_finished_task_ends_being_stuck(seat):
 
 def test_what_runs_is_known_for_one_slot_where_it_has_a_limit(seat):
     seat.give([assignment(1), assignment(2, limit=5.0)], now=0.0)
-    assert seat.begun_with_limit() is None
+    assert seat.begun_to_tell() is None
     seat.finished(report(1), now=0.1)
-    assert seat.begun_with_limit() == 2
+    assert seat.begun_to_tell() == 2
 
 
 def test_a_batch_larger_than_the_room_is_dealt_all_the_same(seat):

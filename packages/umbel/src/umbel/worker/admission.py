@@ -5,7 +5,7 @@ Called by ``supervisor`` for each claimed message, before anything else happens 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ import msgspec
 
 from umbel.errors import NotRegistered, TaskRevokedError, WorkerLostError
 from umbel.wire.envelope import Peek
+from umbel.wire.rewriting import WITHDRAWN
 from umbel.worker.plan import TaskTraits, WorkerPlan
 
 PARKING_DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
@@ -60,7 +61,7 @@ def admit(
     count: int,
     now: datetime,
     plan: WorkerPlan,
-    revoked: Mapping[str, object],
+    revoked: Container[str],
     rested: bool = False,
 ) -> Admission:
     """Decide about one delivery that has been claimed ``count`` times, this time included.
@@ -71,7 +72,8 @@ def admit(
     if peek.id in revoked:
         return Drop("REVOKED", TaskRevokedError("revoked"), "revoked")
     if peek.expires is not None and now > peek.expires:
-        return Drop("REVOKED", TaskRevokedError("expired"), "expired")
+        why = "cancelled" if peek.expires == WITHDRAWN else "expired"
+        return Drop("REVOKED", TaskRevokedError(why), why)
     if peek.eta is not None and peek.eta > now and not rested:
         return Rest(peek.eta, counted=False, why="not due yet")
     traits = plan.tasks.get(peek.task)

@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from umbel.app import signals
+from umbel.app.context import Context
+from umbel.errors import ImproperlyConfigured, NotRegistered, WireError
+from umbel.model.assignment import Notice
+from umbel.model.message import EncodedMessage
+from umbel.wire import envelope
 from umbel.worker.plan import Announce
 
 if TYPE_CHECKING:
@@ -26,6 +31,13 @@ logger = logging.getLogger("umbel.worker")
 _BY_NAME: dict[str, Signal] = {
     "worker_ready": signals.worker_ready,
     "worker_shutdown": signals.worker_shutdown,
+}
+
+
+_ENDS: dict[str, Signal] = {
+    "task_revoked": signals.task_revoked,
+    "task_unknown": signals.task_unknown,
+    "task_rejected": signals.task_rejected,
 }
 
 
@@ -84,6 +96,57 @@ def announce(face: WorkerFace, word: Announce) -> None:
             " a lock that it holds when one is started stays locked there",
             word.name,
         )
+
+
+def listened() -> frozenset[str]:
+    """Return the names of the signals of ends that somebody has connected to."""
+    return frozenset(name for name, one in _ENDS.items() if one.receivers)
+
+
+def tell_received(face: WorkerFace, request: Context) -> None:
+    """``task_received``: an executor has it, and will run it if nothing comes between."""
+    signals.task_received.send(sender=face, request=request)
+
+
+def tell_notice(face: WorkerFace, notice: Notice, raw: bytes, queue: str) -> None:
+    """``task_revoked``, ``task_unknown``, ``task_rejected``: what the supervisor found of it.
+
+    A message that cannot be opened is told with what can be known of it: for ``task_rejected``
+    ``message`` is then its bytes.
+    """
+    try:
+        encoded = envelope.load(raw)
+    except WireError as error:
+        if notice.signal == "task_rejected":
+            tell_rejected(face, raw, error)
+        return
+    if notice.signal == "task_rejected":
+        tell_rejected(face, encoded, WireError(notice.why))
+        return
+    task, task_id = encoded.headers.get("task"), encoded.headers.get("id")
+    if notice.signal == "task_unknown":
+        unknown = NotRegistered(task)
+        signals.task_unknown.send(sender=face, message=encoded, exc=unknown, name=task, id=task_id)
+        return
+    try:
+        message = face.app.decode(encoded)
+    except (WireError, ImproperlyConfigured):
+        request = Context(id=task_id, task=task, hostname=face.hostname)
+    else:
+        request = Context.from_message(message, hostname=face.hostname, queue=queue)
+    signals.task_revoked.send(
+        sender=dict.get(face.app.tasks, task, task),
+        request=request,
+        terminated=notice.terminated,
+        signum=notice.signum,
+        expired=notice.expired,
+    )
+
+
+def tell_rejected(face: WorkerFace, message: EncodedMessage | bytes, error: Exception) -> None:
+    """``task_rejected``: a message that cannot be read."""
+    if signals.task_rejected.receivers:
+        signals.task_rejected.send(sender=face, message=message, exc=error)
 
 
 def tell_before_create_process(face: WorkerFace) -> None:

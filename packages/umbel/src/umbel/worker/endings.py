@@ -7,19 +7,19 @@ Pure: the plan and a moment in, records and settlements out. Called by ``intake`
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from umbel.errors import (
-    ImproperlyConfigured,
     TaskRevokedError,
     TimeLimitExceeded,
     WireError,
     WorkerLostError,
 )
 from umbel.model.delivery import (
+    NO_EFFECTS,
     Ack,
     Delivery,
     Effects,
@@ -27,17 +27,17 @@ from umbel.model.delivery import (
     Requeue,
     Settlement,
 )
+from umbel.model.message import TaskMessage
 from umbel.model.outcome import READY_STATES, ResultRecord
 from umbel.model.queues import Outgoing, Queue
+from umbel.model.shelves import Aside
 from umbel.wire import envelope, result_meta
 from umbel.wire.envelope import Peek
 from umbel.wire.serializers import SERIALIZERS
-from umbel.wire.task_message import decode
 from umbel.worker.admission import Drop, Rest, SetAside
 from umbel.worker.ledger import Entry
 from umbel.worker.plan import TaskTraits, WorkerPlan
-
-_HARMLESS = SERIALIZERS.content_types(["json", "yaml", "msgpack"])
+from umbel.worker.workflow_ends import Closed, ended, opened, untold
 
 LOST_DELAYS = (0.0, 1.0, 5.0, 15.0, 30.0)
 """Seconds a task rests after its executor died, delivery by delivery, so that a message which
@@ -51,6 +51,7 @@ class Endings:
         self._plan = plan
         self._serializer = SERIALIZERS.get(plan.result_serializer)
         self._timezone = ZoneInfo(plan.timezone)
+        self._queues = {queue.name: queue for queue in plan.queues}
 
     def decided(
         self,
@@ -61,20 +62,34 @@ class Endings:
     ) -> Settlement:
         """The settlement of a delivery that is not run now."""
         match decision:
-            case Rest(until=until, counted=counted):
-                return Settlement(
-                    delivery.receipt, Requeue(due_at=until, front=True, counted=counted)
+            case Rest(until=until, counted=counted, why=why):
+                # Its own time needs no reason.
+                back = Requeue(
+                    due_at=until, front=True, counted=counted, why=why if counted else None
                 )
+                return Settlement(delivery.receipt, back)
             case Drop(state=state, error=error):
-                records = self._records(delivery.raw, peek, state, error, now)
-                return Settlement(delivery.receipt, Ack(), Effects(records))
+                effects = self._effects(delivery, peek, state, error, now)
+                return Settlement(delivery.receipt, Ack(), effects)
             case SetAside(error=error, why=why):
-                records = self._records(delivery.raw, peek, "FAILURE", error, now)
-                return Settlement(delivery.receipt, Quarantine(why), Effects(records))
+                effects = self._effects(delivery, peek, "FAILURE", error, now)
+                return Settlement(delivery.receipt, _aside(why, error), effects)
 
     def undecodable(self, delivery: Delivery, error: Exception) -> Settlement:
         """The settlement of a message whose envelope cannot be read."""
-        return Settlement(delivery.receipt, Quarantine("undecodable", str(error)))
+        return Settlement(delivery.receipt, _aside("undecodable", error))
+
+    def set_aside(self, entry: Entry, settlement: Settlement, verdict: Quarantine) -> Effects:
+        """What a verdict means for a message that was acknowledged early: there is no claim."""
+        delivery = entry.delivery
+        aside = Aside(
+            queue=delivery.queue,
+            raw=delivery.raw,
+            verdict=verdict,
+            count=delivery.count,
+            worker=self._plan.node,
+        )
+        return msgspec.structs.replace(settlement.effects, asides=(aside,))
 
     def handed_back(self, entry: Entry) -> Settlement:
         """Never begun: to the front of its queue, as if never claimed."""
@@ -94,20 +109,21 @@ class Endings:
         limit = entry.run.hard_limit
         # What the caller wrote: 30 and not 30.0.
         error = TimeLimitExceeded(int(limit) if limit is not None and limit % 1 == 0 else limit)
-        raw = entry.delivery.raw
+        delivery = entry.delivery
         if entry.run.traits.ack_timeout:
-            records = self._records(raw, entry.peek, "FAILURE", error, now, entry.run.traits)
-            return Settlement(entry.delivery.receipt, Ack(), Effects(records)), error
+            effects = self._found(delivery, entry.peek, "FAILURE", error, now, entry.run.traits)
+            done = self._failed(entry, "time limit", error)
+            return Settlement(delivery.receipt, done, effects), error
         # It runs again, and so may what follows it.
         back = Requeue(front=False, counted=True)
-        records = self._own(entry.peek, "FAILURE", error, now, entry.run.traits)
+        records = self._own(delivery.raw, entry.peek, "FAILURE", error, now, entry.run.traits)
         return Settlement(entry.delivery.receipt, back, Effects(records)), error
 
     def terminated(self, entry: Entry, now: datetime, why: str = "terminated") -> Settlement:
         """Revoked while it ran, with ``terminate``, or here before it began (``revoked``)."""
         error = TaskRevokedError(why)
-        records = self._records(entry.delivery.raw, entry.peek, "REVOKED", error, now)
-        return Settlement(entry.delivery.receipt, Ack(), Effects(records))
+        effects = self._effects(entry.delivery, entry.peek, "REVOKED", error, now)
+        return Settlement(entry.delivery.receipt, Ack(), effects)
 
     def lost(
         self, entry: Entry, status: int | None, now: datetime
@@ -115,20 +131,99 @@ class Endings:
         """The executor died under the task."""
         error = WorkerLostError(f"{_death(status)} while it ran this task")
         receipt, count = entry.delivery.receipt, entry.delivery.count
-        raw, peek = entry.delivery.raw, entry.peek
+        delivery, peek = entry.delivery, entry.peek
         most = self._plan.max_deliveries
         if entry.run.traits.requeue_lost and not entry.acked:
             if most is None or count < most:
                 delay = LOST_DELAYS[min(count, len(LOST_DELAYS)) - 1]
                 due = now + timedelta(seconds=delay) if delay else None
-                return Settlement(receipt, Requeue(due_at=due, front=False, counted=True)), error
+                back = Requeue(due_at=due, front=False, counted=True, why=str(error))
+                return Settlement(receipt, back), error
             why = f"its executor died at each of {count} deliveries ({error})"
-            records = self._records(raw, peek, "FAILURE", WorkerLostError(why), now)
-            return Settlement(receipt, Quarantine("worker lost", why), Effects(records)), error
-        records = self._records(raw, peek, "FAILURE", error, now, entry.run.traits)
-        return Settlement(receipt, Ack(), Effects(records)), error
+            effects = self._found(delivery, peek, "FAILURE", WorkerLostError(why), now)
+            aside = _aside("worker lost", WorkerLostError(why))
+            return Settlement(receipt, aside, effects), error
+        effects = self._found(delivery, peek, "FAILURE", error, now, entry.run.traits)
+        done = self._failed(entry, "worker lost", error)
+        return Settlement(receipt, done, effects), error
 
-    def _records(
+    def told_later(self, entry: Entry, settlement: Settlement, error: BaseException) -> Settlement:
+        """The end of a failed run that no executor here tells of: a message has another do it."""
+        if isinstance(settlement.verdict, Requeue):
+            return settlement  # it runs again
+        message = opened(entry.delivery.raw)
+        sent = self._untold(entry.delivery, entry.peek, message, "FAILURE", error)
+        effects = settlement.effects
+        effects = msgspec.structs.replace(effects, outgoing=(*effects.outgoing, *sent))
+        return msgspec.structs.replace(settlement, effects=effects)
+
+    def _failed(self, entry: Entry, reason: str, error: BaseException) -> Ack | Quarantine:
+        """The verdict of a final failure: done, unless the task wants its failures kept."""
+        return _aside(reason, error) if entry.run.traits.quarantine_failures else Ack()
+
+    def _effects(
+        self,
+        delivery: Delivery,
+        peek: Peek,
+        state: str,
+        error: BaseException,
+        now: datetime,
+    ) -> Effects:
+        """The record of this end, and all that follows: nobody else tells of it."""
+        message = opened(delivery.raw)
+        found = self._found(delivery, peek, state, error, now, message=message)
+        sent = self._untold(delivery, peek, message, state, error)
+        return msgspec.structs.replace(found, outgoing=sent) if sent else found
+
+    def _found(
+        self,
+        delivery: Delivery,
+        peek: Peek,
+        state: str,
+        error: BaseException,
+        now: datetime,
+        traits: TaskTraits | None = None,
+        *,
+        message: TaskMessage | Closed | None = None,
+    ) -> Effects:
+        """The record of this end, and what it means for what was to follow, without user code.
+
+        An executor that is told of the end (``obituaries``) brings these and more; they hold if it
+        dies over that.
+        """
+        if self._plan.backend_url is None:
+            return NO_EFFECTS
+        own = self._own(delivery.raw, peek, state, error, now, traits)
+        message = message or opened(delivery.raw)
+        if isinstance(message, Closed):
+            return Effects(own)
+        rest, joins = ended(
+            message,
+            self._queue(delivery),
+            state,
+            error,
+            serializer=self._serializer,
+            record=lambda one: self._record(one, state, error, now, reply_to=peek.reply_to),
+        )
+        return Effects((*own, *rest), (), joins)
+
+    def _untold(
+        self,
+        delivery: Delivery,
+        peek: Peek,
+        message: TaskMessage | Closed,
+        state: str,
+        error: BaseException,
+    ) -> tuple[Outgoing, ...]:
+        queue = self._queue(delivery)
+        sent = untold(message, delivery.raw, peek, queue, state, error)
+        return () if sent is None else (sent,)
+
+    def _queue(self, delivery: Delivery) -> Queue:
+        named = self._queues.get(delivery.queue)
+        return Queue(delivery.queue) if named is None else named
+
+    def _own(
         self,
         raw: bytes,
         peek: Peek,
@@ -137,23 +232,18 @@ class Endings:
         now: datetime,
         traits: TaskTraits | None = None,
     ) -> tuple[ResultRecord, ...]:
-        """The record of this end, and one for each step of a chain that will never run now."""
-        if self._plan.backend_url is None:
-            return ()
-        rest = (self._record(one, state, error, now) for one in _steps_after(raw))
-        return (*self._own(peek, state, error, now, traits), *rest)
-
-    def _own(
-        self,
-        peek: Peek,
-        state: str,
-        error: BaseException,
-        now: datetime,
-        traits: TaskTraits | None = None,
-    ) -> tuple[ResultRecord, ...]:
         if self._plan.backend_url is None or self._ignored(peek, traits):
             return ()
-        return (self._record(peek.id, state, error, now, peek.parent_id),)
+        own = self._record(
+            peek.id,
+            state,
+            error,
+            now,
+            peek.parent_id,
+            _group_of(raw),
+            reply_to=peek.reply_to,
+        )
+        return (own,)
 
     def _record(
         self,
@@ -162,6 +252,9 @@ class Endings:
         error: BaseException,
         now: datetime,
         parent_id: str | None = None,
+        group_id: str | None = None,
+        *,
+        reply_to: str | None,
     ) -> ResultRecord:
         plan = self._plan
         expires = plan.result_expires
@@ -174,12 +267,18 @@ class Endings:
             result=error,
             children=None,
             date_done=now if final else None,
+            group_id=group_id,
             parent_id=parent_id,
             serializer=self._serializer,
             timezone=self._timezone,
         )
         return ResultRecord(
-            task_id=task_id, state=state, document=document, final=final, expires=expires
+            task_id=task_id,
+            state=state,
+            document=document,
+            final=final,
+            expires=expires,
+            reply_to=reply_to,
         )
 
     def _ignored(self, peek: Peek, traits: TaskTraits | None) -> bool:
@@ -191,21 +290,17 @@ class Endings:
         return traits is not None and traits.ignore_result
 
 
-def _steps_after(raw: bytes) -> Iterator[str]:
-    """Yield the ids of the chain steps that were to follow this message.
+def _aside(reason: str, error: BaseException) -> Quarantine:
+    text = str(error)
+    return Quarantine(reason, text if text != reason else None, type(error).__name__)
 
-    Only here does a supervisor open a body, for ends that are rare. A pickled one it leaves alone,
-    since that may run anything: who waits for the end of such a chain waits in vain.
-    """
+
+def _group_of(raw: bytes) -> str | None:
     try:
-        message = decode(envelope.load(raw), accept=_HARMLESS, serializers=SERIALIZERS)
-    except (WireError, ImproperlyConfigured):
-        return  # not ours to explain; ImproperlyConfigured: its serializer is not installed
-    steps: Iterable[Any] = message.chain or ()  # of whatever shape somebody sent
-    for step in steps:
-        options = step.get("options") if isinstance(step, Mapping) else None
-        if isinstance(options, Mapping) and options.get("task_id"):
-            yield str(options["task_id"])
+        group = envelope.load(raw).headers.get("group")
+    except WireError:
+        return None
+    return group if isinstance(group, str) else None
 
 
 def _death(status: int | None) -> str:

@@ -30,6 +30,7 @@ from umbel.worker.spool import Spool
 def run_executor(loaded: Loaded, descriptor: int, index: int) -> int:
     """Serve assignments until told to stop; return the exit code."""
     die_with_parent()
+    os.setpgid(0, 0)  # what its tasks start can be killed with it, and Control-C is not for them
     random.seed()
     plan, app = loaded.plan, loaded.app
     logs.rename_process(loaded.log_plan, f"{_KINDS.get(plan.pool, 'Executor')}-{index}", index)

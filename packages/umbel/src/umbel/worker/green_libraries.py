@@ -32,6 +32,9 @@ class GeventLibrary:
     def throw(self, greenlet: Any, error: BaseException) -> None:
         greenlet.kill(error, block=False)
 
+    def switch(self) -> None:
+        self._gevent.sleep(0)
+
     def join(self, greenlets: list[Any]) -> None:
         self._gevent.joinall(greenlets)
 
@@ -55,6 +58,9 @@ class EventletLibrary:
 
     def throw(self, greenlet: Any, error: BaseException) -> None:
         greenlet.kill(error)
+
+    def switch(self) -> None:
+        self._eventlet.sleep(0)
 
     def join(self, greenlets: list[Any]) -> None:
         for greenlet in greenlets:

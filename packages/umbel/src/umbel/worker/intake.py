@@ -17,26 +17,30 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from umbel.clock import Clock
-from umbel.errors import OperationalError, WireError
+from umbel.errors import OperationalError, UsageError, WireError
 from umbel.model.delivery import Ack, Delivery, Effects, Receipt, Settlement
 from umbel.model.presence import Presence
-from umbel.model.queues import Outgoing
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Consumer, Publisher, ResultBackend
+from umbel.ports import Broker, Consumer, ResultBackend
 from umbel.wire import envelope
 from umbel.wire.envelope import Peek
-from umbel.worker.admission import Rest, Run, SetAside, admit
+from umbel.worker.admission import Drop, Rest, Run, SetAside, admit
 from umbel.worker.endings import Endings
+from umbel.worker.intake_log import log_decision, log_refused, sentence
+from umbel.worker.notices import Noticed, Notices
 from umbel.worker.plan import WorkerPlan
+from umbel.worker.progress import Deliveries, Stall
 from umbel.worker.resting import Rested
+from umbel.worker.revoked import RevokedIds
+from umbel.worker.unclaimed import Unclaimed
 
 logger = logging.getLogger("umbel.worker")
 
-BACKOFF_FIRST = 0.1
-BACKOFF_MOST = 5.0
-PUBLISH_TIMEOUT = 5.0
-REVOKED_KEPT = 100_000
-"""Revoked ids kept in memory at most; the store keeps them all, oldest first to go here."""
+BACKOFF_FIRST, BACKOFF_MOST = 0.1, 5.0
+"""Seconds between tries to reach the broker, at first and in the end."""
+HELD_SHARE = 10
+"""With claims in hand, tries are at most this part of the lease apart: an outage must not take much
+more of the lease than it lasts."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -55,6 +59,8 @@ class Taken(msgspec.Struct, frozen=True):
     escaped: tuple[Receipt, ...]
     """Claims that turned out to be no longer ours."""
     revoked: tuple[Revocation, ...]
+    notices: tuple[Noticed, ...] = ()
+    """What signals are to tell of what is never run."""
 
 
 class Intake:
@@ -86,6 +92,7 @@ class Intake:
         self._admitted: list[Admitted] = []
         self._escaped: list[Receipt] = []
         self._news: list[Revocation] = []
+        self._notices = Notices(plan)
         self._free = 0
         self._active = 0
         self._processed: dict[str, int] = {}
@@ -95,12 +102,23 @@ class Intake:
         self._last_moment = 0.0
 
         # The rest belongs to the intake thread alone.
-        self._publisher: Publisher | None = None
+        self._unclaimed = Unclaimed(broker, backend)
         self._held: set[Receipt] = set()
         self._uncertain: set[Receipt] = set()
-        self._revoked: dict[str, Revocation] = {}
+        self._revoked = RevokedIds()
         self._rested = Rested()
         self._renew_at = 0.0
+        self._deliveries = Deliveries(plan.stall_timeout, plan.renewal)
+        self._moved = True
+        self.claimed = self.rescued = self.claims_lost = 0
+        """Messages claimed; those of them whose earlier claim ended without an outcome; claims that
+        turned out to be no longer ours. Counted by this thread, read by any."""
+        self.steps = 0
+        """Counts on while this thread is alive and not stuck in a call."""
+        self.gave_up = False
+        """The store has messages and delivers none: the supervisor then ends the worker."""
+        self.on_refused: Callable[[Peek, Drop | SetAside], None] | None = None
+        """Told, on the intake thread, of what is never run. Set before ``start``."""
         self.connected = threading.Event()
         self.failure: BaseException | None = None
         """What ended the thread, if not a stop; the supervisor then ends the worker."""
@@ -134,12 +152,22 @@ class Intake:
     def take(self) -> Taken:
         """Return what came in since the last call."""
         with self._lock:
-            taken = Taken(tuple(self._admitted), tuple(self._escaped), tuple(self._news))
+            taken = Taken(
+                tuple(self._admitted),
+                tuple(self._escaped),
+                tuple(self._news),
+                tuple(self._notices.waiting),
+            )
+            self._notices.waiting.clear()
             self._free -= len(self._admitted)
             self._admitted.clear()
             self._escaped.clear()
             self._news.clear()
             return taken
+
+    def revoked_ids(self) -> Sequence[str]:
+        """Return the ids that must not run, the oldest first. Any thread."""
+        return self._revoked.latest()
 
     def ask_to_stop(self) -> None:
         """Have the next steps claim nothing and settle what is left. Any thread."""
@@ -185,9 +213,12 @@ class Intake:
                     self.connected.clear()
                     if self._pause(error, delay):
                         return
-                    delay = min(BACKOFF_MOST, delay * 2)
+                    delay = min(self._longest_pause(), delay * 2)
         except BaseException as error:  # told to the supervisor, which ends the worker
-            logger.critical("The intake thread ended: %r", error, exc_info=True)
+            if isinstance(error, UsageError):  # its sentence says what to change
+                logger.critical("The worker cannot go on: %s", error)
+            else:
+                logger.critical("The intake thread ended: %r", error, exc_info=True)
             self.failure = error
         finally:
             self._notify()
@@ -197,6 +228,7 @@ class Intake:
 
         Called by the intake thread, or in its place by whoever steps. Raises OperationalError.
         """
+        self.steps += 1
         if self._consumer is None:
             self._broker.declare(self._plan.queues)
             if self._plan.purge:
@@ -220,6 +252,9 @@ class Intake:
             count = self._broker.purge(queue.name)
             logger.warning("Purged %d messages from queue %s", count, queue.name)
 
+    def _longest_pause(self) -> float:
+        return min(BACKOFF_MOST, self._plan.lease / HELD_SHARE) if self._held else BACKOFF_MOST
+
     def _pause(self, error: OperationalError, delay: float) -> bool:
         """Wait before trying again. True when it is time to end instead."""
         with self._lock:
@@ -229,7 +264,7 @@ class Intake:
                 if left <= 0 or not self._something_left():
                     return True
                 delay = min(delay, BACKOFF_FIRST, left)
-        logger.error("%s Trying again in %.1f s.", _sentence(error), delay)
+        logger.error("%s Trying again in %.1f s.", sentence(error), delay)
         with self._lock:
             self._bell.wait(delay)
         return False
@@ -240,6 +275,7 @@ class Intake:
         Waits until the leases must be renewed, or ``longest`` seconds. Returns True when it is
         stopped and done. Raises OperationalError; what was to be settled is kept then.
         """
+        self.steps += 1
         with self._lock:
             settlements, self._settlements = self._settlements, []
             loose, self._loose = self._loose, []
@@ -247,21 +283,25 @@ class Intake:
             stopping = self._stopping
             if stopping:
                 loose += self._orphans()
-            self._waiting = not settlements and not loose and not stopping
+            idle = not settlements and not loose and not stopping
+            self._waiting = idle
         if self._clock.monotonic() >= self._renew_at:
-            self._keep_on_failure(settlements, loose, self._renew)
+            self._keep_on_failure(settlements, loose, self._renew_and_look)
         if loose:
-            self._keep_on_failure(settlements, loose, lambda: self._perform(loose))
+            self._keep_on_failure(settlements, loose, lambda: self._unclaimed.perform(loose))
         deliveries: Sequence[Delivery] = ()
         if settlements:
             deliveries = self._exchange(settlements, credit)
-        elif not loose and not stopping:
+        elif idle:  # asked before ``loose`` was performed, and so emptied: only then are we woken
             deliveries = self._receive(credit, longest)
         with self._lock:
             self._waiting = False
-        if deliveries:
-            self._admit(deliveries)
+        self._moved = self._moved or bool(deliveries) or not credit
+        # What was revoked before a claim is known with it, and must be heard before it is admitted.
         self._hear_revocations()
+        if deliveries:
+            self.claimed += len(deliveries)
+            self._admit(deliveries)
         if stopping and not settlements and not loose:
             self._close()
             return True
@@ -281,6 +321,39 @@ class Intake:
         timeout = max(0.0, self._renew_at - self._clock.monotonic())
         return self._consumer.receive(credit, timeout if longest is None else min(timeout, longest))
 
+    def _renew_and_look(self) -> None:
+        self._renew()
+        moved, self._moved = self._moved, False
+        if moved:
+            self._deliveries.moving()
+        elif self._deliveries.is_due(self._clock.monotonic()):
+            self._look_what_waits()
+
+    def _look_what_waits(self) -> None:
+        """Nothing was claimed for free slots: find out whether there was anything to claim."""
+        names = [queue.name for queue in self._plan.queues]
+        waiting = sum(each.ready for each in self._broker.stats(names))
+        stall = self._deliveries.looked(self._clock.monotonic(), waiting)
+        words = waiting, ", ".join(names), self._plan.stall_timeout
+        if stall is Stall.CONNECT_ANEW:
+            logger.error(
+                "%d messages wait in %s, slots are free, and nothing could be claimed for %g s:"
+                " connecting anew",
+                *words,
+            )
+            assert self._consumer is not None
+            self._consumer.reconnect()
+            self._renew()
+        elif stall is Stall.GIVE_UP:
+            logger.critical(
+                "The worker ends: %d messages wait in %s, slots are free, and nothing could be"
+                " claimed for twice %g s (worker_stall_timeout), over a new connection either."
+                " Your service manager should start it again; `umbel doctor` looks at the broker",
+                *words,
+            )
+            self.gave_up = True
+            self._notify()
+
     def _exchange(self, settlements: list[Settlement], credit: int) -> Sequence[Delivery]:
         assert self._consumer is not None
         try:
@@ -297,6 +370,7 @@ class Intake:
             if settlement.verdict is not None:
                 self._held.discard(settlement.receipt)
         if lost:
+            log_refused(settlements, lost - self._uncertain)
             self._note_escaped(lost - self._uncertain)
         self._uncertain.clear()
         return exchange.deliveries
@@ -319,6 +393,7 @@ class Intake:
     def _note_escaped(self, receipts: set[Receipt]) -> None:
         self._held -= receipts
         if receipts:
+            self.claims_lost += len(receipts)
             self._rested.forget()
             with self._lock:
                 self._escaped.extend(receipts)
@@ -334,12 +409,10 @@ class Intake:
             )
         lost = self._consumer.extend(tuple(self._held), presence)
         self._renew_at = self._clock.monotonic() + self._plan.renewal
-        if lost:
-            self._note_escaped(set(lost) - self._uncertain)
+        self._note_escaped(set(lost) - self._uncertain)
 
     def _close(self) -> None:
-        if self._publisher is not None:
-            self._publisher.close()
+        self._unclaimed.close()
         assert self._consumer is not None
         self._consumer.close()
         self._held.clear()
@@ -352,8 +425,10 @@ class Intake:
         early: list[Admitted] = []
         ended: list[Settlement] = []
         chatty = logger.isEnabledFor(logging.INFO)
+        revoked = self._revoked.known
         for delivery in deliveries:
             self._held.add(delivery.receipt)
+            self.rescued += delivery.redelivered
             try:
                 peek = envelope.peek(delivery.raw)
                 decision = admit(
@@ -361,13 +436,11 @@ class Intake:
                     count=delivery.count,
                     now=now,
                     plan=self._plan,
-                    revoked=self._revoked,
+                    revoked=revoked,
                     rested=peek.eta is not None and self._rested.take(peek.id, peek.eta),
                 )
                 if not isinstance(decision, Run):
-                    if isinstance(decision, Rest) and decision.until == peek.eta:
-                        self._rested.note(peek.id, decision.until)
-                    _log_decision(peek, decision)
+                    self._decline(delivery, peek, decision)
                     ended.append(self._endings.decided(delivery, peek, decision, now))
                     continue
             except Exception as error:
@@ -378,6 +451,8 @@ class Intake:
                     exc_info=not isinstance(error, WireError),
                 )
                 ended.append(self._endings.undecodable(delivery, error))
+                with self._lock:
+                    self._notices.unreadable(delivery, error)
                 continue
             if chatty:
                 logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id)
@@ -391,6 +466,18 @@ class Intake:
         if early:
             self._acknowledge(early)
         self._notify()
+
+    def _decline(self, delivery: Delivery, peek: Peek, decision: Rest | Drop | SetAside) -> None:
+        """Remember, and say, why it does not run now."""
+        log_decision(peek, decision)
+        if isinstance(decision, Rest):
+            if decision.until == peek.eta:
+                self._rested.note(peek.id, decision.until)
+            return
+        if self.on_refused is not None:
+            self.on_refused(peek, decision)
+        with self._lock:
+            self._notices.refused(delivery, decision.error)
 
     def _acknowledge(self, early: list[Admitted]) -> None:
         """Acknowledge the early ones before they run; what was no longer ours is not run.
@@ -419,48 +506,7 @@ class Intake:
         news = self._consumer.revocations()
         if not news:
             return
-        for revocation in news:
-            self._revoked[revocation.task_id] = revocation
-        while len(self._revoked) > REVOKED_KEPT:
-            del self._revoked[next(iter(self._revoked))]
+        self._revoked.add(revocation.task_id for revocation in news)
         with self._lock:
             self._news.extend(news)
         self._notify()
-
-    # --- effects without a claim (early acknowledgement) ------------------------------------------
-
-    def _perform(self, loose: list[Effects]) -> None:
-        records = [record for effects in loose for record in effects.records]
-        outgoing: list[Outgoing] = [each for effects in loose for each in effects.outgoing]
-        if outgoing:
-            if self._publisher is None:
-                self._publisher = self._broker.open_publisher()
-            self._publisher.publish(outgoing, timeout=PUBLISH_TIMEOUT)
-            # Should the records fail now, these must not be sent twice.
-            loose[:] = [Effects(each.records) for each in loose if each.records]
-        if records and self._backend is not None:
-            self._backend.store(records)
-
-
-def _sentence(error: OperationalError) -> str:
-    text = str(error).rstrip()
-    return text if text.endswith(".") else f"{text}."
-
-
-def _log_decision(peek: Peek, decision: object) -> None:
-    name = peek.shadow or peek.task
-    match decision:
-        case Rest(why=why):
-            level = logging.WARNING if "registered" in why else logging.DEBUG
-            logger.log(level, "Task %s[%s] waits: %s", name, peek.id, why)
-        case SetAside(why=why):
-            logger.error("Task %s[%s] is set aside: %s", name, peek.id, why)
-        case _:
-            why = getattr(decision, "why", "")
-            logger.log(
-                logging.ERROR if "registered" in why else logging.INFO,
-                "Discarding task %s[%s]: %s",
-                name,
-                peek.id,
-                why,
-            )

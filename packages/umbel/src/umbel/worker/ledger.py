@@ -13,10 +13,12 @@ from umbel.model.delivery import Delivery, Receipt
 from umbel.model.lifecycle import Step, step
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Run
+from umbel.worker.obituaries import Found
 
 
 class Entry(msgspec.Struct, eq=False):
-    """One claim. ``waits_since``: monotonic seconds since it has waited for an executor."""
+    """One claim. ``waits_since``: monotonic seconds since it has waited for an executor;
+    ``began_at``: when it was handed to one."""
 
     id: int
     delivery: Delivery
@@ -26,8 +28,18 @@ class Entry(msgspec.Struct, eq=False):
     """The broker has forgotten it already (early acknowledgement)."""
     step: Step = Step.CLAIMED
     waits_since: float = 0.0
+    began_at: float = 0.0
+    found: Found | None = None
+    """How it ended, while an executor tells who follows."""
+    signum: int | None = None
+    """The signal that ``revoke(terminate=True)`` named."""
     ending: str | None = None
     """What the supervisor has ordered to end it: ``time limit``, ``terminated`` or ``revoked``."""
+
+    @property
+    def stays(self) -> bool:
+        """Nobody else may have it."""
+        return self.acked or self.found is not None
 
 
 class Ledger:

@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from umbel.app import logs
-from umbel.app.banner import delivery_promise, worker_banner
+from umbel.app.banner import delivery_promises, worker_banner
 from umbel.app.finding import find_app
+from umbel.config.bus_names import bus_names
 from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
 from umbel.config.without_effect import set_without_effect, told_without_effect
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
-from umbel.worker.announcing import WorkerFace, face_of, tell_init, tell_setup
+from umbel.outbox.relay import RelayPlan, relay_plan
+from umbel.wire.serializers import SERIALIZERS
+from umbel.worker.announcing import WorkerFace, face_of, listened, tell_init, tell_setup
+from umbel.worker.facts import facts_of
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
+from umbel.worker.health.address import parse_address
 from umbel.worker.plan import TaskTraits, WorkerPlan
+from umbel.worker.scheduler_keeper import check_schedule
 from umbel.worker.worker_options import POOLS, WorkerOptions
 
 if TYPE_CHECKING:
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.worker")
 
+HEARTBEAT = 2.0
+"""Seconds between signs of life for monitors; Celery's monitors count on it."""
 COROUTINES = 100
 """Slots of the ``asyncio`` pool when nobody says: they cost next to nothing."""
 _GREEN = ("gevent", "eventlet")
@@ -92,6 +100,12 @@ def load(options: WorkerOptions) -> Loaded:
     app.finalize()
     logs.redirect_standard_streams(log)
     tell_setup(face)
+    if options.beat:
+        if green is not None:
+            raise ImproperlyConfigured(
+                f"-B does not go with the pool {options.pool}: run umbel beat beside the worker"
+            )
+        check_schedule(app)
     return Loaded(app, make_plan(app, options, pool=pool, node=node, log=log), face, green)
 
 
@@ -118,6 +132,7 @@ def _apply(app: App, options: WorkerOptions) -> None:
         "worker_max_memory_per_child": options.max_memory_per_child,
         "worker_shutdown_timeout": options.shutdown_timeout,
         "worker_send_task_events": options.task_events,
+        "worker_http": options.http,
     }
     if options.include:
         given["include"] = (*app.settings.include, *options.include)
@@ -178,6 +193,11 @@ def make_plan(
         lookahead_cap=_lookahead_cap(settings),
         lease=settings.worker_lease,
         renewal=settings.worker_lease_renewal,
+        stall_timeout=settings.worker_stall_timeout,
+        listened=listened(),
+        http=_http(settings),
+        metrics_task_names=settings.worker_metrics_task_names,
+        schedule=_schedule(app, settings),
         max_deliveries=settings.task_max_deliveries,
         unknown_parks=umbel,
         hard_limit=settings.task_time_limit,
@@ -192,12 +212,29 @@ def make_plan(
         failure_expires=settings.result_failure_expires,
         timezone=str(app.timezone),
         task_events=settings.worker_send_task_events,
+        event_serializer=settings.event_serializer,
+        heartbeat=None if options.without_heartbeat else options.heartbeat_interval or HEARTBEAT,
+        bus=bus_names(settings),
+        remote_control=settings.worker_enable_remote_control,
+        control_serializer=settings.task_serializer,
+        accept=tuple(SERIALIZERS.content_types(settings.accept_content)),
+        revoke_keep=settings.task_revoke_keep,
+        pool_restarts=settings.worker_pool_restarts,
+        facts=facts_of(app, broker_url),
         banner="",
         warnings=_in_vain(app),
         purge=options.purge,
+        outbox=_outbox(settings),
         log=log,
     )
-    return msgspec.structs.replace(plan, banner=_banner(plan, datetime.now(app.timezone)))
+    return msgspec.structs.replace(plan, banner=_banner(plan, app, datetime.now(app.timezone)))
+
+
+def _outbox(settings: Settings) -> RelayPlan | None:
+    plan = relay_plan(settings) if settings.outbox_relay else None
+    if plan is None:
+        return None
+    return msgspec.structs.replace(plan, broker_options=_plain(plan.broker_options))
 
 
 def _in_vain(app: App) -> tuple[str, ...]:
@@ -213,6 +250,24 @@ def _broker_url(settings: Settings) -> str:
     if not url:
         raise ImproperlyConfigured("the setting broker_url is empty: say where the tasks come from")
     return url
+
+
+def _http(settings: Settings) -> str | None:
+    """Return where health is told, checked here so that a wrong word ends the worker at once."""
+    if not settings.worker_http:
+        return None
+    return str(parse_address(settings.worker_http))
+
+
+def _schedule(app: App, settings: Settings) -> tuple[str, Mapping[str, Any], str] | None:
+    """Return where the schedule rests, for the metrics; None where nothing can keep one."""
+    if not settings.worker_http:
+        return None
+    try:
+        url, options = app.connections.schedule_place()
+    except ImproperlyConfigured:
+        return None
+    return url, _plain(options), app.connections.timetable
 
 
 def _lookahead_cap(settings: Settings) -> int:
@@ -261,19 +316,12 @@ def _traits(task: Task[..., Any]) -> TaskTraits:
         store_errors=bool(task.store_errors_even_if_ignored),
         hard_limit=task.time_limit,
         soft_limit=task.soft_time_limit,
+        send_events=bool(task.send_events),
+        quarantine_failures=bool(task.quarantine_failures),
     )
 
 
-def _banner(plan: WorkerPlan, now: datetime) -> str:
-    promises = {
-        name: delivery_promise(
-            early_ack=traits.early_ack,
-            requeue_lost=traits.requeue_lost,
-            max_deliveries=plan.max_deliveries,
-        )
-        for name, traits in sorted(plan.tasks.items())
-        if not name.startswith("celery.")
-    }
+def _banner(plan: WorkerPlan, app: App, now: datetime) -> str:
     return worker_banner(
         node=plan.node,
         app=plan.app_name,
@@ -282,7 +330,7 @@ def _banner(plan: WorkerPlan, now: datetime) -> str:
         concurrency=plan.processes if plan.pool == "prefork" else plan.slots,
         pool=plan.pool,
         queues=plan.queues,
-        tasks=promises,
+        tasks=delivery_promises(app),
         processes=plan.processes,
         task_events=plan.task_events,
         profile=plan.profile,

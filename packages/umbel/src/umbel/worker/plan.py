@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from umbel.app.logs import LogPlan
+from umbel.config.bus_names import BusNames
 from umbel.model.queues import Queue
+from umbel.outbox.relay import RelayPlan
+from umbel.worker.facts import WorkerFacts
 
 
 class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
@@ -26,6 +29,9 @@ class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     store_errors: bool
     hard_limit: float | None
     soft_limit: float | None
+    send_events: bool = True
+    """Monitors are told of its runs, where they are told of any."""
+    quarantine_failures: bool = False
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,9 +74,32 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     failure_expires: float | None
     timezone: str
     task_events: bool
+    event_serializer: str = "json"
+    heartbeat: float | None = 2.0
+    """Seconds between signs of life for monitors; None: no events about the worker itself."""
+    bus: BusNames = BusNames()
+    remote_control: bool = True
+    control_serializer: str = "json"
+    accept: tuple[str, ...] = ("json",)
+    """Content that commands may have."""
+    revoke_keep: float = 86400.0
+    """Seconds the broker remembers what was revoked."""
+    pool_restarts: bool = False
+    facts: WorkerFacts = WorkerFacts()
     banner: str
     log: LogPlan
     purge: bool = False
+    listened: frozenset[str] = frozenset()
+    """Signals of ends that somebody has connected to: the others are nobody's work."""
+    outbox: RelayPlan | None = None
+    """The outbox that this worker sends from."""
+    http: str | None = None
+    """Where health and metrics are told (``worker_http``)."""
+    metrics_task_names: int = 100
+    schedule: tuple[str, Mapping[str, Any], str] | None = None
+    """URL and options of the store of the schedule, and the timetable's name."""
+    stall_timeout: float | None = None
+    """Seconds for which messages may wait beside free slots (``worker_stall_timeout``)."""
     warnings: tuple[str, ...] = ()
 
 

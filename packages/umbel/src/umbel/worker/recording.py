@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from umbel.app.result_trees import ResultBase, as_tuple_or_none
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import READY_STATES, ResultRecord, Retried
@@ -29,6 +31,7 @@ class Recorder:
     def __init__(self, app: App, *, node: str, pid: int) -> None:
         settings = app.settings
         self._enabled = settings.result_backend is not None
+        self._replies = str(settings.result_backend).startswith("rpc")
         self._serializer = SERIALIZERS.get(settings.result_serializer)
         self._expires = settings.result_expires
         self._failure_expires = settings.result_failure_expires
@@ -66,6 +69,12 @@ class Recorder:
         error, text = outcome.error, outcome.traceback
         return (self._record(message, "RETRY", error, text, children, queue=request.queue),)
 
+    def never_begun(
+        self, task_id: str, state: str, error: BaseException, traceback: str | None
+    ) -> Sequence[ResultRecord]:
+        """The end of a run that will never begin, in the state of the one before it."""
+        return (self._bare(task_id, error, traceback, state=state),) if self._enabled else ()
+
     def failed(
         self,
         task: Task[..., Any],
@@ -74,23 +83,13 @@ class Recorder:
         error: BaseException,
         traceback: str | None,
     ) -> Sequence[ResultRecord]:
-        """The FAILURE record, and the same failure for every step of its chain that is left.
-
-        Celery's documented behaviour: later steps of a failed chain fail with the same exception.
-        """
+        """The FAILURE record."""
         if not self._enabled:
             return ()
-        records = []
-        if not _ignored(task, message) or task.store_errors_even_if_ignored:
-            children = _children(request)
-            records.append(
-                self._record(message, "FAILURE", error, traceback, children, queue=request.queue)
-            )
-        for step in message.chain or ():
-            task_id = step.get("options", {}).get("task_id")
-            if task_id:
-                records.append(self._bare(task_id, error, traceback))
-        return records
+        if _ignored(task, message) and not task.store_errors_even_if_ignored:
+            return ()
+        children = _children(request)
+        return (self._record(message, "FAILURE", error, traceback, children, queue=request.queue),)
 
     def failed_plainly(
         self,
@@ -104,17 +103,35 @@ class Recorder:
             return ()
         if _ignored(task, message) and not task.store_errors_even_if_ignored:
             return ()
-        return (self._bare(message.id, error, traceback),)
+        return (self._bare(message.id, error, traceback, message.reply_to),)
 
     def undecodable(self, peek: Peek, error: BaseException) -> tuple[ResultRecord, ...]:
         """A FAILURE for who waits for a message that nobody can run."""
         if not self._enabled or peek.ignore_result:
             return ()
-        return (self._bare(peek.id, error, None),)
+        return (self._bare(peek.id, error, None, peek.reply_to),)
 
-    def _bare(self, task_id: str, error: BaseException, traceback: str | None) -> ResultRecord:
-        message = TaskMessage(id=task_id, task="")
-        return self._record(message, "FAILURE", error, traceback, (), extended=False)
+    def addressed(
+        self, records: Sequence[ResultRecord], message: TaskMessage
+    ) -> Sequence[ResultRecord]:
+        """Return the records of what follows a run, to be sent to who waits for that run."""
+        if not self._replies or not message.reply_to:
+            return records
+        return [
+            msgspec.structs.replace(each, reply_to=each.reply_to or message.reply_to)
+            for each in records
+        ]
+
+    def _bare(
+        self,
+        task_id: str,
+        error: BaseException,
+        traceback: str | None,
+        reply_to: str | None = None,
+        state: str = "FAILURE",
+    ) -> ResultRecord:
+        message = TaskMessage(id=task_id, task="", reply_to=reply_to)
+        return self._record(message, state, error, traceback, (), extended=False)
 
     def _record(
         self,
@@ -146,7 +163,12 @@ class Recorder:
             compression=self._compression,
         )
         return ResultRecord(
-            task_id=message.id, state=state, document=document, final=final, expires=expires
+            task_id=message.id,
+            state=state,
+            document=document,
+            final=final,
+            expires=expires,
+            reply_to=message.reply_to if self._replies else None,
         )
 
     def _more(self, message: TaskMessage, queue: str) -> Mapping[str, Any]:

@@ -11,33 +11,24 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections import deque
-from collections.abc import Callable, Mapping
-from types import FrameType
-from typing import assert_never
+from collections.abc import Callable
 
 from umbel.clock import Clock
 from umbel.errors import UmbelError
-from umbel.model.assignment import (
-    Assignment,
-    Began,
-    Interrupt,
-    Lost,
-    Report,
-    Returned,
-)
-from umbel.model.delivery import Effects, Settlement
+from umbel.model.assignment import Assignment, Began, Lost, Report, Returned
 from umbel.model.lifecycle import Step
-from umbel.model.queues import Outgoing
+from umbel.model.revocation import Revocation
 from umbel.ports import Pool
-from umbel.wire import envelope
-from umbel.worker.endings import Endings
 from umbel.worker.intake import Intake, Taken
+from umbel.worker.interrupter import Interrupter
 from umbel.worker.ledger import Entry, Ledger
+from umbel.worker.observing import Ending, Observer
 from umbel.worker.plan import Announce, WorkerPlan
+from umbel.worker.progress import Silence
+from umbel.worker.settlements import Settlements
 from umbel.worker.shutdown import Phase, Shutdown
-from umbel.worker.timelimits import TimeLimits
+from umbel.worker.timelimits import sooner
 
 logger = logging.getLogger("umbel.worker")
 
@@ -61,31 +52,36 @@ class Supervisor:
         intake: Intake,
         clock: Clock,
         announce: Callable[[Announce], None] = lambda _: None,
+        observer: Observer | None = None,
     ) -> None:
         self._plan = plan
+        self._observer = observer
         self._pool = pool
         self._intake = intake
         self._clock = clock
         self._announce = announce
-        self._endings = Endings(plan)
-        self._ledger = Ledger()
+        self._ledger = self.ledger = Ledger()
+        """Every claim that is here. Others on the main thread may look at it."""
+        self.slots = plan.concurrency
+        """Tasks at once; remote control may change it."""
         self._waiting: deque[Entry] = deque()
-        self._limits = TimeLimits()
-        self._limited = False
-        """Whether any task here ever had a time limit: most workers never look."""
+        self._interrupter = Interrupter(pool, self._ledger, clock)
         self._shutdown = Shutdown(plan.shutdown_timeout, plan.soft_shutdown_timeout)
         self._asked: list[tuple[bool, str]] = []
-        self._signals = 0
+        self._calls: deque[Callable[[], None]] = deque()
         self._exit_code = 0
         self._ready = False
-        self._settlements: list[Settlement] = []
-        self._loose: list[Effects] = []
-        self._processed: dict[str, int] = {}
+        self._settlements = Settlements(plan, self._ledger, self._interrupter, observer, clock)
+        self._notices = self._settlements.notices
+        self.processed = self._settlements.processed
+        """How many runs ended in each state so far; ``by_name`` of each task."""
+        self.by_name = self._settlements.by_name
         self._posted_free = -1
+        self._silence = Silence(plan.stall_timeout, TICK)
 
     # --- from outside -----------------------------------------------------------------------------
 
-    def ask_to_stop(self, *, cold: bool = False, sig: str = "") -> None:
+    def ask_to_stop(self, cold: bool = False, sig: str = "") -> None:
         """Begin a warm shutdown, or a cold one; a second call is cold. Any thread or handler.
 
         ``sig``: the name of the signal that asks, where it is one.
@@ -93,36 +89,19 @@ class Supervisor:
         self._asked.append((cold, sig))
         self._pool.wake()
 
-    def wake(self) -> None:
-        """Make the loop look around now. Any thread."""
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Have this called on the main thread, between two looks around. Any thread."""
+        self._calls.append(call)
         self._pool.wake()
 
-    def handle_signals(self) -> None:
-        """Take SIGTERM and SIGINT as warm, SIGQUIT as cold; twice is cold, three times is at once.
-
-        Celery's ``REMAP_SIGTERM=SIGQUIT`` in the environment makes SIGTERM cold. At once means that
-        this process ends with status 1 and its executors with it; what they ran is rescued when the
-        lease ends.
-        """
-        term_is_cold = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
-
-        def asked(number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-            if self._signals > 2:
-                os.write(2, b"Asked a third time: ending at once\n")
-                os._exit(1)
-            name = signal.Signals(number).name
-            cold = name == "SIGQUIT" or (name == "SIGTERM" and term_is_cold)
-            self.ask_to_stop(cold=cold, sig=name)
-
-        for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), asked)
+    def measure(self, on_settled: Callable[[Entry, Ending], None]) -> None:
+        """Have this told, on the main thread, of every end. Before ``run``."""
+        self._settlements.on_settled = on_settled
 
     @property
-    def processed(self) -> Mapping[str, int]:
-        """How many runs ended in each state so far."""
-        return self._processed
+    def phase(self) -> Phase:
+        """How far the shutdown has come. The main thread only."""
+        return self._shutdown.phase
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -134,15 +113,15 @@ class Supervisor:
         self._pool.start()
         self._intake.start()
         while self._shutdown.phase is not Phase.OVER:
-            self.step(self._patience())
+            self.step(self._patience(TICK))
         return self._end()
 
-    def step(self, timeout: float) -> None:
+    def step(self, timeout: float | None) -> None:
         """Look around once, waiting up to ``timeout`` seconds for something to happen."""
         try:
-            for event in self._pool.poll(timeout):
+            for event in self._pool.poll(TICK if timeout is None else timeout):
                 if isinstance(event, Report):
-                    self._reported(event)
+                    self._settlements.reported(event)
                 else:
                     self._hear(event)
         except UmbelError as error:  # no executor can be started any more
@@ -152,24 +131,43 @@ class Supervisor:
             self._ready = True
             self._announce(Announce("worker_ready"))
         self._take(self._intake.take())
-        if self._limited:
-            self._look_at_limits()
+        if self._interrupter.limited:
+            self._interrupter.look()
         self._look_at_shutdown()
         self._dispatch()
         self._post()
 
-    def _patience(self) -> float:
-        timeout = TICK
+    def glance(self) -> float | None:
+        """Look around while a task runs inside ``poll`` (``pools.solo``), on the same thread.
+
+        Starts nothing. Returns in how many seconds to look again though nobody wakes us, or None.
+        """
+        self._take(self._intake.take())
+        if self._interrupter.limited:
+            self._interrupter.look()
+        self._look_at_shutdown()
+        if self._waiting:
+            self._look_at_waiting(self._clock.monotonic())
+        self._post()
+        if self._shutdown.phase is Phase.OVER:
+            logger.error("A task cannot be ended, and so the process ends with it")
+            os._exit(self._end())
+        return self._patience(None)
+
+    def _patience(self, longest: float | None) -> float | None:
+        """In how many seconds to look though nobody wakes us: ``longest`` where nothing is due."""
         now = self._clock.monotonic()
-        moment = self._limits.next_at() if self._limited else None
+        moment = self._interrupter.next_at() if self._interrupter.limited else None
         if moment is not None:
-            timeout = min(timeout, max(0.0, moment - now))
-        left = self._shutdown.left(now)
-        if left is not None:
-            timeout = min(timeout, left)
-        return min(timeout, HAND_BACK_AFTER) if self._waiting else timeout
+            longest = sooner(longest, max(0.0, moment - now))
+        if self._shutdown.phase is not Phase.WORKING:
+            left = self._shutdown.left(now)
+            longest = sooner(longest, TICK if left is None else left)
+        return sooner(longest, HAND_BACK_AFTER) if self._waiting else longest
 
     def _dispatch(self) -> None:
+        if self._notices.waiting and (notices := self._notices.assignments(self._pool.room())):
+            self._pool.submit(notices)
         if not self._waiting:
             return
         room = self._pool.room()
@@ -178,9 +176,11 @@ class Supervisor:
             self._look_at_waiting(now)
             return
         batch: list[Assignment] = []
+        watching = self._observer is not None and self._observer.watching
         while self._waiting and len(batch) < room:
             entry = self._waiting.popleft()
             self._ledger.move(entry, Step.ASSIGNED)
+            entry.began_at = now
             delivery, run = entry.delivery, entry.run
             batch.append(
                 Assignment(
@@ -192,36 +192,46 @@ class Supervisor:
                     delivery.redelivered or entry.peek.redelivered,
                     run.soft_limit,
                     run.hard_limit,
+                    watching and run.traits.send_events,
+                    None if entry.found is None else entry.found.obituary,
                 )
             )
         self._pool.submit(batch)
 
     def _post(self) -> None:
+        if self._observer is not None:
+            self._observer.flush()
         free = 0
         if self._shutdown.phase is Phase.WORKING:
             free = max(0, self._pool.room() - len(self._waiting))
-        if not self._settlements and not self._loose and free == self._posted_free:
+        settlements, loose = self._settlements.settlements, self._settlements.loose
+        if not settlements and not loose and free == self._posted_free:
             return
         self._intake.post(
-            self._settlements,
-            self._loose,
+            settlements,
+            loose,
             free=free,
             active=len(self._ledger),
-            processed=self._processed,
+            processed=self.processed,
         )
-        self._settlements.clear()
-        self._loose.clear()
+        settlements.clear()
+        loose.clear()
         self._posted_free = free
 
     # --- what came in -----------------------------------------------------------------------------
 
     def _take(self, taken: Taken) -> None:
         now = self._clock.monotonic()
+        while self._calls:
+            self._calls.popleft()()
+        watching = self._observer is not None and self._observer.watching
         for admitted in taken.admitted:
             entry = self._ledger.open(
                 admitted.delivery, admitted.peek, admitted.run, acked=admitted.acked
             )
             entry.waits_since = now
+            if watching and self._observer is not None:
+                self._observer.received(entry)
             if self._shutdown.phase is Phase.WORKING:
                 self._waiting.append(entry)
             else:
@@ -233,9 +243,10 @@ class Supervisor:
         for revocation in taken.revoked:
             revoked = self._ledger.by_task_id(revocation.task_id)
             if revoked is not None:
-                self._revoked(revoked, terminate=revocation.terminate)
+                self._revoked(revoked, revocation)
         if taken.admitted:
             self._posted_free = -1
+        self._notices.waiting.extend(taken.notices)
 
     def _escaped(self, entry: Entry) -> None:
         """The lease ran out under us and somebody else may run it: what we bring is refused."""
@@ -247,65 +258,31 @@ class Supervisor:
         )
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
+        else:
+            self._interrupter.escaped(entry)
         self._ledger.move(entry, Step.ESCAPED)
-        self._close(entry)
+        self._settlements.close(entry)
 
-    def _revoked(self, entry: Entry, *, terminate: bool) -> None:
+    def _revoked(self, entry: Entry, revocation: Revocation) -> None:
+        if entry.found is not None:
+            return  # it has ended already
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
-            self._settle_revoked(entry, "revoked")
-        elif terminate:
-            logger.info("Terminating task %s[%s]", entry.peek.task, entry.peek.id)
-            entry.ending = "terminated"
-            self._pool.interrupt(entry.id, Interrupt.HARD, "terminated")
-        elif entry.ending is None:
-            entry.ending = "revoked"  # if an executor gives it back, it was not begun
-
-    def _settle_revoked(self, entry: Entry, why: str) -> None:
-        settlement = self._endings.terminated(entry, self._clock.now(), why)
-        self._settle(entry, settlement, "REVOKED")
+            self._settlements.revoked(entry, "revoked")
+        else:
+            self._interrupter.revoke(entry, revocation)
 
     # --- what the pool says -----------------------------------------------------------------------
 
     def _hear(self, event: Began | Returned | Lost) -> None:
-        if isinstance(event, Began):
-            self._began(event)
-        elif isinstance(event, Returned):
-            for entry_id in event.ids:
-                self._returned(entry_id)
-        elif isinstance(event, Lost):
-            self._lost(event)
-        else:
-            assert_never(event)
-
-    def _reported(self, report: Report) -> None:
-        entry = self._ledger.get(report.id)
-        if entry is None:
-            return  # it escaped; intake said so, and the store refuses it in any case
-        outgoing: tuple[Outgoing, ...] = ()
-        if report.outgoing:
-            outgoing = tuple(
-                Outgoing(message=envelope.load(each.raw), queue=each.queue, due_at=each.due_at)
-                for each in report.outgoing
-            )
-        effects = Effects(report.records, outgoing)
-        self._settle(
-            entry, Settlement(entry.delivery.receipt, report.verdict, effects), report.state
-        )
-
-    def _close(self, entry: Entry) -> None:
-        if self._limited:
-            self._limits.ended(entry.id)
-        self._ledger.close(entry)
-
-    def _settle(self, entry: Entry, settlement: Settlement, state: str) -> None:
-        self._ledger.move(entry, Step.REPORTED)
-        self._close(entry)
-        self._processed[state] = self._processed.get(state, 0) + 1
-        if not entry.acked:
-            self._settlements.append(settlement)
-        elif settlement.effects.records or settlement.effects.outgoing:
-            self._loose.append(settlement.effects)
+        match event:
+            case Began():
+                self._began(event)
+            case Returned():
+                for entry_id in event.ids:
+                    self._returned(entry_id)
+            case Lost():
+                self._lost(event)
 
     def _began(self, event: Began) -> None:
         entry = self._ledger.get(event.id)
@@ -313,25 +290,22 @@ class Supervisor:
             return
         if entry.step is Step.ASSIGNED:
             self._ledger.move(entry, Step.RUNNING)
-            self._start_limits(entry)
-        if event.record is None:
-            return
-        effects = Effects((event.record,))
-        if entry.acked:
-            self._loose.append(effects)
-        else:
-            self._settlements.append(Settlement(entry.delivery.receipt, None, effects))
+            self._interrupter.began(entry)
+            if self._observer is not None and entry.found is None:
+                self._observer.began(entry)
+        if event.record is not None:
+            self._settlements.noted(entry, event.record)
 
     def _returned(self, entry_id: int) -> None:
         entry = self._ledger.get(entry_id)
         if entry is None:
             return
-        self._limits.ended(entry_id)
+        self._interrupter.ended(entry_id)
         self._ledger.move(entry, Step.CLAIMED)
         entry.waits_since = self._clock.monotonic()
         ending, entry.ending = entry.ending, None
         if ending in ("terminated", "revoked"):
-            self._settle_revoked(entry, ending)
+            self._settlements.revoked(entry, ending)
         elif self._shutdown.phase is Phase.WORKING and self._pool.room() > len(self._waiting):
             self._waiting.appendleft(entry)
         else:
@@ -339,22 +313,19 @@ class Supervisor:
             self._hand_back(entry)
 
     def _hand_back(self, entry: Entry) -> None:
-        if entry.acked:
-            if self._shutdown.phase >= Phase.COLD:
-                self._send_again(entry)
-            else:
-                self._waiting.appendleft(entry)  # nobody else can have it
-            return
-        self._ledger.move(entry, Step.REPORTED)
-        self._close(entry)
-        self._settlements.append(self._endings.handed_back(entry))
+        if entry.stays and self._shutdown.phase < Phase.COLD:
+            self._waiting.appendleft(entry)
+        elif entry.found is not None:
+            self._settlements.told_later(entry, entry.found)
+        else:
+            self._settlements.handed_back(entry)
 
     def _look_at_waiting(self, now: float) -> None:
         """What has waited too long for a slot goes back, and another worker may have it."""
         keep: deque[Entry] = deque()
         waiting, self._waiting = self._waiting, keep
         for entry in waiting:
-            if entry.acked or now - entry.waits_since < HAND_BACK_AFTER:
+            if entry.stays or now - entry.waits_since < HAND_BACK_AFTER:
                 keep.append(entry)
             else:
                 self._hand_back(entry)
@@ -363,49 +334,13 @@ class Supervisor:
         entry = self._ledger.get(event.id)
         if entry is None:
             return
-        now = self._clock.now()
-        name, task_id = entry.peek.task, entry.peek.id
-        if entry.ending == "time limit":
-            settlement, limit = self._endings.timed_out(entry, now)
-            logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit.args[0], name, task_id)
-            self._settle(entry, settlement, "FAILURE")
-        elif entry.ending == "terminated":
-            self._settle_revoked(entry, "terminated")
-        elif (event.innocent or self._shutdown.phase >= Phase.COLD) and not entry.acked:
-            logger.warning("Task %s[%s] was cut short; it goes back to its queue", name, task_id)
-            self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED")
-        else:
-            settlement, error = self._endings.lost(entry, event.status, now)
-            logger.error("Task %s[%s]: %s", name, task_id, error)
-            self._settle(entry, settlement, "LOST")
+        cold = self._shutdown.phase >= Phase.COLD
+        if self._settlements.lost(entry, event, cold=cold):
+            self._interrupter.ended(entry.id)
+            self._ledger.move(entry, Step.CLAIMED)
+            self._waiting.appendleft(entry)
 
     # --- limits and the end -----------------------------------------------------------------------
-
-    def _start_limits(self, entry: Entry) -> None:
-        run = entry.run
-        if run.soft_limit is None and run.hard_limit is None:
-            return
-        self._limited = True
-        now = self._clock.monotonic()
-        self._limits.began(entry.id, now, run.soft_limit, run.hard_limit)
-
-    def _look_at_limits(self) -> None:
-        for limit in self._limits.due(self._clock.monotonic()):
-            entry = self._ledger.get(limit.entry_id)
-            if entry is None or entry.step is not Step.RUNNING:
-                continue
-            if limit.hard:
-                entry.ending = "time limit"
-                self._pool.interrupt(entry.id, Interrupt.HARD, "time limit")
-            else:
-                logger.warning(
-                    "Soft time limit (%ss) exceeded for %s[%s]",
-                    entry.run.soft_limit,
-                    entry.peek.task,
-                    entry.peek.id,
-                )
-                reason = f"{entry.run.soft_limit:g} s"
-                self._pool.interrupt(entry.id, Interrupt.SOFT, reason)
 
     def _look_at_shutdown(self) -> None:
         now = self._clock.monotonic()
@@ -415,7 +350,12 @@ class Supervisor:
                 self._enter(self._shutdown.phase, sig)
             elif self._shutdown.phase is Phase.WARM:
                 logger.warning("Soft shutdown: tasks have %s s left", self._shutdown.timeout)
-        failed = self._intake.failure is not None
+        failed = self._intake.failure is not None or (
+            now >= self._silence.look_at and self._silence.too_long(now, self._intake.steps)
+        )
+        if self._intake.gave_up and self._shutdown.phase is Phase.WORKING:
+            self._shutdown.ask(cold=False, now=now)
+            self._enter(Phase.WARM)
         if failed and self._shutdown.ask(cold=True, now=now, at_once=True):
             self._enter(Phase.COLD)
         if self._shutdown.phase is Phase.WORKING:
@@ -457,11 +397,6 @@ class Supervisor:
             # What is acknowledged already nobody else can have: in a warm shutdown it still runs.
             self._hand_back(entry)
 
-    def _send_again(self, entry: Entry) -> None:
-        self._ledger.move(entry, Step.REPORTED)
-        self._close(entry)
-        self._loose.append(self._endings.sent_again(entry.delivery))
-
     def _end(self) -> int:
         self._post()
         settled = self._intake.stop(LAST_WORDS)
@@ -472,5 +407,5 @@ class Supervisor:
             )
         self._pool.close()
         self._announce(Announce("worker_shutdown"))
-        failed = self._intake.failure is not None or not settled
+        failed = self._intake.failure is not None or self._intake.gave_up or not settled
         return 1 if failed else self._exit_code

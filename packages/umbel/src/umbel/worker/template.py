@@ -8,6 +8,7 @@ order, handing the child the socket that came with it. It ends when the supervis
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import logging
 import os
@@ -28,6 +29,7 @@ from umbel.worker.frames import FrameReader, pack
 from umbel.worker.lineage import die_with_parent
 from umbel.worker.loading import Loaded
 from umbel.worker.plan import Announce, Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
+from umbel.worker.scheduler_keeper import SchedulerKeeper
 
 logger = logging.getLogger("umbel.worker")
 
@@ -39,7 +41,9 @@ _close = os.close
 _set_handler = signal.signal
 
 
-def run_template(sock: socket.socket, load: Callable[[], Loaded]) -> None:
+def run_template(
+    sock: socket.socket, load: Callable[[], Loaded], *, with_scheduler: bool = False
+) -> None:
     """Import the app, send its plan, fork executors on order. Returns at the end; never raises."""
     die_with_parent()
     _ignore_signals()
@@ -62,7 +66,15 @@ def run_template(sock: socket.socket, load: Callable[[], Loaded]) -> None:
             " worker_process_init handler instead"
         )
     _send(sock, Planned(loaded.plan))
+    # Before the handler of SIGCHLD is set: the keeper is no executor.
+    keeper = SchedulerKeeper(loaded.app, let_go=sock.close) if with_scheduler else None
+    # What tasks send is prepared in executors: without this each of them would import the driver
+    # for itself, in the middle of its first retry. What is wrong with the URL the supervisor says.
+    with contextlib.suppress(UmbelError):
+        _ = loaded.app.connections.sending_broker
     _Template(sock, loaded).serve()
+    if keeper is not None:
+        keeper.stop()
 
 
 class _Template:

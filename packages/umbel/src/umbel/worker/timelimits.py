@@ -60,3 +60,8 @@ class TimeLimits:
     def next_at(self) -> float | None:
         """When to look again, or None."""
         return self._heap[0].at if self._heap else None
+
+
+def sooner(seconds: float | None, other: float) -> float:
+    """Return the shorter of two times to wait; None is for ever."""
+    return other if seconds is None else min(seconds, other)

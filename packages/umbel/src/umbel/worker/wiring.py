@@ -25,14 +25,19 @@ from umbel.model.presence import Presence
 from umbel.ports import Broker, Pool, ResultBackend
 from umbel.version import __version__
 from umbel.worker.announcing import announce, tell_process_init
+from umbel.worker.bus_station import open_station
 from umbel.worker.execution import Execution
+from umbel.worker.health.health_station import open_health
 from umbel.worker.identity import become
 from umbel.worker.intake import Intake
 from umbel.worker.loading import load
+from umbel.worker.outbox_keeper import outbox_relayed
 from umbel.worker.pidfile import PidFile
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.pools.process import ProcessPool
 from umbel.worker.pools.solo import SoloPool
+from umbel.worker.scheduler_keeper import SchedulerKeeper
+from umbel.worker.signal_handling import end_on_signals
 from umbel.worker.supervisor import Supervisor
 from umbel.worker.template import run_template
 from umbel.worker.template_link import TemplateGone, TemplateLink
@@ -40,6 +45,9 @@ from umbel.worker.worker_options import WorkerOptions
 
 TEMPLATE_PATIENCE = 5.0
 """Seconds that receivers of ``worker_shutdown`` have at the very end."""
+
+LAST_EVENTS = 2.0
+"""Seconds the last events have to be sent."""
 
 logger = logging.getLogger("umbel.worker")
 
@@ -110,13 +118,20 @@ def _run_solo(options: WorkerOptions) -> int:
     loaded = load(options)
     execution = Execution(loaded.app, node=loaded.plan.node, pid=os.getpid())
     tell_process_init(loaded.face)
-    return _supervise(
-        loaded.plan,
-        SoloPool(execution),
-        SystemClock(),
-        lambda word: announce(loaded.face, word),
-        quiet=options.quiet,
-    )
+    keeper = SchedulerKeeper(loaded.app) if options.beat else None
+    pool = SoloPool(execution)
+    try:
+        return _supervise(
+            loaded.plan,
+            pool,
+            SystemClock(),
+            lambda word: announce(loaded.face, word),
+            quiet=options.quiet,
+            attend=pool.attend,
+        )
+    finally:
+        if keeper is not None:
+            keeper.stop()
 
 
 def _fork_template(options: WorkerOptions) -> TemplateLink:
@@ -127,7 +142,7 @@ def _fork_template(options: WorkerOptions) -> TemplateLink:
     if pid == 0:
         try:
             ours.close()
-            run_template(theirs, lambda: load(options))
+            run_template(theirs, lambda: load(options), with_scheduler=options.beat)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -143,6 +158,7 @@ def _supervise(
     announce: Callable[[Announce], None],
     *,
     quiet: bool,
+    attend: Callable[[Callable[[], float | None]], None] | None = None,
 ) -> int:
     logs.setup_logging(plan.log)
     if not quiet:
@@ -151,11 +167,29 @@ def _supervise(
         logger.warning("%s", warning)
     broker, backend = open_stores(plan)
     intake = Intake(broker, backend, plan, presence_of(plan), clock=clock, notify=pool.wake)
-    supervisor = Supervisor(plan, pool, intake, clock, announce)
-    supervisor.handle_signals()
+    station = open_station(plan, clock)
+
+    def tell(word: Announce) -> None:
+        if station is not None and word.name == "worker_shutting_down":
+            station.remote.say_offline()
+        announce(word)
+
+    observer = None if station is None else station.observer
+    supervisor = Supervisor(plan, pool, intake, clock, tell, observer)
+    end_on_signals(supervisor.ask_to_stop)
+    if station is not None:
+        station.serve(supervisor, pool, intake, broker)
+    if attend is not None:
+        attend(supervisor.glance)
+    health = open_health(plan, supervisor, pool, intake, broker, clock)
     try:
-        return supervisor.run()
+        with outbox_relayed(plan.outbox):
+            return supervisor.run()
     finally:
+        if health is not None:
+            health.stop()
+        if station is not None:
+            station.remote.stop(LAST_EVENTS)
         broker.close()
         if backend is not None:
             backend.close()

@@ -37,7 +37,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     exclude_queues: tuple[str, ...] = ()
     hostname: str | None = None
     include: tuple[str, ...] = ()
+    beat: bool = False
+    """Whether a scheduler runs beside it."""
     task_events: bool | None = None
+    heartbeat_interval: float | None = None
+    without_heartbeat: bool = False
     optimization: str | None = None
     prefetch_multiplier: int | None = None
     time_limit: float | None = None
@@ -45,6 +49,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     shutdown_timeout: float | None = None
+    http: str | None = None
+    """Where health and metrics are told: ``host:port`` or ``unix:/path``."""
     pidfile: str | None = None
     purge: bool = False
     uid: str | None = None

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from umbel.worker.pools.seats import Seat
+from umbel.worker.pools.seats import RECALL_AFTER, Pace, Seat
 
 T = TypeVar("T")
+
+
+LOOKAHEAD_SHARED = 4
+"""Tasks per slot that a process of many slots may hold, whatever the cap."""
+
+
+def depths(
+    seats: Iterable[Seat], pace: Pace, limits: tuple[int, float, int], now: float
+) -> list[tuple[Seat, int]]:
+    """Return every seat that takes work, and how many assignments it may hold now.
+
+    ``limits``: slots of a seat, seconds of work that may wait at a slot, and how many tasks.
+    """
+    slots, lookahead, cap = limits
+    # The cap is a slot's, but slots of one process share one interpreter: beyond four a slot
+    # it is the process's, or a hundred coroutines would be dealt 25,600 tasks at once.
+    most = max(cap, LOOKAHEAD_SHARED * slots)
+    depth = min(most, slots * pace.depth(lookahead, cap))
+    return [(seat, seat.depth(depth, now, RECALL_AFTER)) for seat in seats if seat.takes]
 
 
 def deal(

@@ -8,11 +8,10 @@ elsewhere are ``wake``.
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from umbel.clock import Clock
 from umbel.model.assignment import (
@@ -21,7 +20,6 @@ from umbel.model.assignment import (
     Cancel,
     Interrupt,
     Leaving,
-    Lost,
     PoolEvent,
     Ready,
     Recall,
@@ -30,26 +28,29 @@ from umbel.model.assignment import (
     Stop,
     Word,
 )
+from umbel.model.pool_condition import PoolCondition
 from umbel.ports import Pool
 from umbel.worker.frames import read_some
 from umbel.worker.plan import Forked, Gone, TemplateWord
 from umbel.worker.pools.bell import Bell
-from umbel.worker.pools.dealing import deal
+from umbel.worker.pools.dealing import deal, depths
+from umbel.worker.pools.killing import kill_with_children, send_signal
 from umbel.worker.pools.seats import (
     LEAVE_PATIENCE,
+    LIVE,
     RECALL_AFTER,
     STATUS_PATIENCE,
     Pace,
     Refill,
     Seat,
     SeatState,
+    condition_of,
+    next_look,
 )
 from umbel.worker.template_link import TemplateGone, TemplateLink
 
 logger = logging.getLogger("umbel.worker")
 
-LOOKAHEAD_SHARED = 4
-"""Tasks per slot that a process of many slots may hold, whatever the cap."""
 NEIGHBOURS_GRACE = 1.0
 """Seconds that tasks beside one that must be ended by force have to end by themselves."""
 CLOSE_PATIENCE = 2.0
@@ -90,6 +91,8 @@ class ProcessPool(Pool):
         self._selector = selectors.DefaultSelector()
         self._bell = Bell()
         self._events: list[PoolEvent] = []
+        self._ending = False
+        """The worker ends: executors that come up now are told so."""
         self._closing = False
         self._closed = False
         self._template_gone: TemplateGone | None = None
@@ -149,8 +152,8 @@ class ProcessPool(Pool):
         seat = self._where.get(assignment_id)
         if seat is None or seat.pid is None or seat.state is SeatState.DEAD:
             return False
-        if how is Interrupt.SOFT:
-            return self._order(seat, Cancel(assignment_id, reason))
+        if how is not Interrupt.HARD:
+            return self._order(seat, Cancel(assignment_id, how, reason))
         self._hear(seat, seat.hear_kept())
         if assignment_id not in seat.held:
             return False
@@ -161,11 +164,45 @@ class ProcessPool(Pool):
         # It waits behind another, which must not die for it.
         return self._order(seat, Recall())
 
+    def running(self) -> Mapping[int, int]:
+        found: dict[int, int] = {}
+        for seat in self._seats.values():
+            if seat.pid is None or seat.state is SeatState.DEAD:
+                continue
+            self._hear(seat, seat.hear_kept())
+            found.update({each: seat.pid for each in seat.held if seat.runs(each)})
+        return found
+
+    def pids(self) -> Sequence[int]:
+        return [seat.pid for seat in self._seats.values() if seat.pid is not None]
+
+    def condition(self) -> PoolCondition:
+        able = self._template_gone is None
+        return condition_of(self._seats.values(), self._wanted, self.restarts, able)
+
+    def resize(self, change: int) -> int:
+        before, self._wanted = self._wanted, max(1, self._wanted + change)
+        surplus = before - self._wanted
+        for seat in sorted(self._live(), key=lambda one: len(one.held))[: max(0, surplus)]:
+            self._dismiss(seat)
+        return self._wanted
+
+    def renew(self) -> None:
+        for seat in self._live():
+            self._dismiss(seat)
+
+    def _dismiss(self, seat: Seat) -> None:
+        """Let it finish what it runs and end; another takes its place if one is wanted."""
+        seat.dismissed = seat.state is SeatState.READY
+        seat.state = SeatState.LEAVING
+        seat.since = self._clock.monotonic()
+        self._order(seat, Stop())
+
     def recall(self) -> None:
+        self._ending = True
         for seat in list(self._seats.values()):
-            if seat.held:
-                seat.recalled = True
-                self._order(seat, Recall())
+            seat.recalled = bool(seat.held)
+            self._order(seat, Recall(ending=True))
 
     def stop(self) -> None:
         self._closing = True
@@ -190,26 +227,14 @@ class ProcessPool(Pool):
 
     # --- seats ------------------------------------------------------------------------------------
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the executors that are up."""
-        return [seat.pid for seat in self._seats.values() if seat.pid is not None]
-
     def _depths(self) -> list[tuple[Seat, int]]:
         """Every seat that takes work, and how many assignments it may hold now."""
-        # The cap is a slot's, but slots of one process share one interpreter: beyond four a slot
-        # it is the process's, or a hundred coroutines would be dealt 25,600 tasks at once.
-        most = max(self._cap, LOOKAHEAD_SHARED * self._slots)
-        depth = min(most, self._slots * self._pace.depth(self._lookahead, self._cap))
-        now = self._clock.monotonic()
-        return [
-            (seat, seat.depth(depth, now, RECALL_AFTER))
-            for seat in self._seats.values()
-            if seat.takes
-        ]
+        limits = self._slots, self._lookahead, self._cap
+        return depths(self._seats.values(), self._pace, limits, self._clock.monotonic())
 
     def _note_begun(self, seat: Seat) -> None:
         """An executor of one slot works in order, so what begins is known without its word."""
-        begun = seat.begun_with_limit()
+        begun = seat.begun_to_tell()
         if begun is not None:
             self._events.append(Began(begun, None))
 
@@ -244,7 +269,7 @@ class ProcessPool(Pool):
             return False
         self._watch_writes(seat)
         if self._in_order and seat.pid is not None and seat.state is not SeatState.STARTING:
-            _signal(seat.pid, signal.SIGUSR1)
+            send_signal(seat.pid, signal.SIGUSR1)
         return True
 
     def _watch_writes(self, seat: Seat) -> None:
@@ -274,7 +299,7 @@ class ProcessPool(Pool):
     def _kill(self, seat: Seat) -> None:
         if seat.pid is not None and seat.state is not SeatState.DEAD:
             seat.killed_for = frozenset(seat.doomed)
-            _signal(seat.pid, signal.SIGKILL)
+            kill_with_children(seat.pid)
 
     # --- what is heard ----------------------------------------------------------------------------
 
@@ -313,8 +338,11 @@ class ProcessPool(Pool):
                 self._events.append(word)
             elif isinstance(word, Ready):
                 seat.pid = word.pid
-                seat.state = SeatState.READY
+                if seat.state is SeatState.STARTING:
+                    seat.state = SeatState.READY
                 self._refill.succeeded()
+                if self._ending:
+                    self._order(seat, Recall(ending=True))
             else:
                 self._retire(seat, word)
 
@@ -336,8 +364,7 @@ class ProcessPool(Pool):
             self._hear_about(word)
 
     def _lost_template(self, error: TemplateGone) -> None:
-        if self._template_gone is None:
-            self._template_gone = error
+        self._template_gone = self._template_gone or error
 
     def _hear_about(self, word: TemplateWord) -> None:
         match word:
@@ -351,8 +378,6 @@ class ProcessPool(Pool):
                     if seat.pid == pid:
                         seat.status = status
                         self._died(seat)
-            case _:
-                pass
 
     # --- what becomes of executors ----------------------------------------------------------------
 
@@ -366,19 +391,17 @@ class ProcessPool(Pool):
         self._selector.unregister(seat.sock)
         seat.close()
         seat.died(self._clock.monotonic())
+        if seat.lost and seat.pid is not None:
+            kill_with_children(seat.pid)  # what its tasks had started
 
     def _patience(self, timeout: float) -> float:
         """At most until something must be looked after: nobody wakes us for that."""
         if timeout <= 0:
             return 0.0
         now = self._clock.monotonic()
-        moments = [
-            moment
-            for seat in self._seats.values()
-            if (moment := seat.next_look(self._start_timeout))
-        ]
-        if moments:
-            timeout = min(timeout, max(0.001, min(moments) - now + 0.001))
+        moment = next_look(self._seats.values(), self._start_timeout)
+        if moment is not None:
+            timeout = min(timeout, max(0.001, moment - now + 0.001))
         if not self._closing and len(self._live()) < self._wanted:
             timeout = min(timeout, self._refill.wait(now) + 0.01)
         return timeout
@@ -438,13 +461,7 @@ class ProcessPool(Pool):
         del self._seats[seat.number]
         for assignment_id in seat.held:
             self._where.pop(assignment_id, None)
-        killed_for = seat.killed_for
-        self._events.extend(
-            Lost(each, seat.status, innocent=bool(killed_for) and each not in killed_for)
-            for each in seat.lost
-        )
-        if seat.spared:
-            self._events.append(Returned(tuple(seat.spared)))
+        self._events.extend(seat.losses())
         if self._closing or seat.left:
             return
         self.restarts += 1
@@ -461,15 +478,4 @@ class ProcessPool(Pool):
         )
 
     def _live(self) -> list[Seat]:
-        return [
-            seat
-            for seat in self._seats.values()
-            if seat.state in (SeatState.STARTING, SeatState.READY)
-        ]
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # it ended by itself; its socket tells the rest
+        return [seat for seat in self._seats.values() if seat.state in LIVE]

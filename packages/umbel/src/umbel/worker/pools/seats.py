@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
 import msgspec
 
-from umbel.model.assignment import Assignment, Order, Report, Word
+from umbel.model.assignment import (
+    Assignment,
+    Lost,
+    Order,
+    PoolEvent,
+    Report,
+    Returned,
+    Word,
+)
+from umbel.model.pool_condition import PoolCondition
 from umbel.worker.frames import FrameReader, FrameWriter
 from umbel.worker.spool import Spool, open_spool
 
@@ -33,6 +42,10 @@ class SeatState(Enum):
     READY = auto()  # takes assignments
     LEAVING = auto()  # finishes what it has begun, takes no more
     DEAD = auto()  # its socket is closed; its exit status may still be on the way
+
+
+LIVE = frozenset({SeatState.STARTING, SeatState.READY})
+"""Executors that work, or soon will."""
 
 
 class Seat:
@@ -58,7 +71,8 @@ class Seat:
         self.reader: FrameReader[Word] = FrameReader(Word)
         self.writer = FrameWriter(sock)
         self.held: dict[int, bool] = {}
-        """Assignment ids in the order given, and whether each has a time limit."""
+        """Assignment ids in the order given, and whether the beginning of each must be told: it
+        has a time limit, or a monitor wants to know."""
         self.begun: set[int] = set()
         """Of these, what it said that it has begun (never, where it works in order)."""
         self.doomed: set[int] = set()
@@ -73,6 +87,8 @@ class Seat:
         """It was asked to return what it has not begun, and has finished nothing since."""
         self.deaf = False
         """It takes no more words: a send failed. What it said before is still to be read."""
+        self.dismissed = False
+        """It was told to end while it may have been running something, which it finishes."""
         self.status: int | None = None
         self.died_at: float = 0.0
         self.lost: list[int] = []
@@ -112,7 +128,8 @@ class Seat:
         if not self.held:
             self.moved = now
         for each in assignments:
-            self.held[each.id] = each.soft_limit is not None or each.hard_limit is not None
+            limited = each.soft_limit is not None or each.hard_limit is not None
+            self.held[each.id] = limited or each.watched
         return True
 
     def send(self, orders: Sequence[Order]) -> bool:
@@ -163,18 +180,28 @@ class Seat:
         self.state = SeatState.DEAD
         self.died_at = now
 
+    def losses(self) -> list[PoolEvent]:
+        """What its death means for what it held."""
+        spared_by_kill = self.killed_for
+        told: list[PoolEvent] = [
+            Lost(each, self.status, innocent=bool(spared_by_kill) and each not in spared_by_kill)
+            for each in self.lost
+        ]
+        return [*told, Returned(tuple(self.spared))] if self.spared else told
+
     def runs(self, assignment_id: int) -> bool:
         """Whether this may have been begun; hear what it kept before you ask."""
         if self.in_order:
-            return self.state is SeatState.READY and next(iter(self.held), None) == assignment_id
+            at_work = self.dismissed or self.state is SeatState.READY
+            return at_work and next(iter(self.held), None) == assignment_id
         return assignment_id in self.begun
 
-    def begun_with_limit(self) -> int | None:
-        """What runs now, where it works in order and that has a time limit."""
+    def begun_to_tell(self) -> int | None:
+        """What runs now, where it works in order and that must be told."""
         if not self.in_order:
             return None
-        for assignment_id, limited in self.held.items():
-            return assignment_id if limited else None
+        for assignment_id, told in self.held.items():
+            return assignment_id if told else None
         return None
 
     def stuck(self, now: float, patience: float) -> bool:
@@ -204,6 +231,12 @@ class Seat:
     def depth(self, depth: int, now: float, patience: float) -> int:
         """How many assignments it may hold: no look-ahead behind a task that takes long."""
         return self.slots if self.recalled or self.stuck(now, patience) else depth
+
+
+def next_look(seats: Iterable[Seat], start_timeout: float) -> float | None:
+    """When the first of these must be looked after, in monotonic seconds."""
+    moments = [moment for seat in seats if (moment := seat.next_look(start_timeout))]
+    return min(moments, default=None)
 
 
 class Pace(msgspec.Struct):
@@ -262,3 +295,11 @@ class Refill:
     def wait(self, now: float) -> float:
         """Seconds to wait still."""
         return max(0.0, self._not_before - now)
+
+
+def condition_of(
+    seats: Iterable[Seat], wanted: int, restarts: int, startable: bool
+) -> PoolCondition:
+    """Return how the executors are, for ``Pool.condition``."""
+    ready = sum(seat.state is SeatState.READY for seat in seats)
+    return PoolCondition(ready=ready, wanted=wanted, restarts=restarts, startable=startable)

@@ -7,10 +7,11 @@ many as there are slots, so they never block the coroutines. uvloop is used wher
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from umbel.errors import SoftTimeLimitExceeded
+from umbel.errors import TaskInterrupted, Terminated
 from umbel.model.assignment import (
     Assignment,
     Began,
@@ -25,6 +26,7 @@ from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution, Prepared
 from umbel.worker.frames import read_some
 from umbel.worker.retirement import Retirement
+from umbel.worker.slots.interruption import cancelled_because, interruption
 from umbel.worker.slots.thread_interrupts import ThreadInterrupts
 
 
@@ -40,6 +42,8 @@ class CoroutineSlots:
         self._slots = slots
         self._backlog: deque[Assignment] = deque()
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._begun: set[int] = set()
+        self._cancellations = execution.cancellations
         self._interrupts = ThreadInterrupts()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="umbel-slot")
         self._retiring: str | None = None
@@ -58,6 +62,8 @@ class CoroutineSlots:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._channel.sock.setblocking(False)
+        self._thread = threading.get_ident()
+        self._cancellations.look = self._look
         loop.add_reader(self._channel.sock, self._readable)
         try:
             await self._ended.wait()
@@ -81,15 +87,30 @@ class CoroutineSlots:
             case Assignment():
                 self._backlog.append(order)
             case Recall():
+                self._cancellations.ending |= order.ending
                 self._give_back()
             case Cancel():
-                task = self._running.get(order.id)
-                if task is not None:
-                    # ``app.running`` raises the message itself inside the coroutine.
-                    task.cancel(SoftTimeLimitExceeded(order.reason))
+                self._cancel(order)
             case _:
                 self._stopping = True
                 self._give_back()
+
+    def _look(self) -> None:
+        """Read what has come, for a coroutine that has not awaited anything for long."""
+        if threading.get_ident() == self._thread:
+            self._readable()
+
+    def _cancel(self, order: Cancel) -> None:
+        waiting = next((each for each in self._backlog if each.id == order.id), None)
+        if waiting is not None:
+            self._backlog.remove(waiting)
+            self._say(Returned((order.id,)))
+            return
+        self._cancellations.note(order.id, cancelled_because(order))
+        error = interruption(order)
+        if error is not None and order.id in self._begun:
+            # ``app.running`` raises the message itself inside the coroutine.
+            self._running[order.id].cancel(error)
 
     def _give_back(self) -> None:
         ids = tuple(each.id for each in self._backlog)
@@ -117,15 +138,22 @@ class CoroutineSlots:
             self._ended.set()
 
     async def _run(self, assignment: Assignment) -> None:
-        self._say(Began(assignment.id, None))
-        prepared = self._execution.prepare(assignment)
-        if prepared.began is not None:
-            self._say(prepared.began)
+        self._begun.add(assignment.id)
         try:
-            report = await self._report(prepared)
+            if assignment.id in self._cancellations.reasons:
+                self._say(Returned((assignment.id,)))
+            else:
+                self._say(Began(assignment.id, None))
+                prepared = self._execution.prepare(assignment)
+                if prepared.began is not None:
+                    self._say(prepared.began)
+                self._say(await self._report(prepared))
         finally:
+            self._begun.discard(assignment.id)
             self._running.pop(assignment.id, None)
-        self._say(report)
+            if self._cancellations.reasons:
+                self._cancellations.ended(assignment.id)
+            self._interrupts.forget(assignment.id)
         why = self._retirement.after_task()
         if why is not None and self._retiring is None:
             self._retiring = why
@@ -134,7 +162,7 @@ class CoroutineSlots:
         self._fill()
 
     async def _report(self, prepared: Prepared) -> Report:
-        if prepared.task is not None and prepared.task.is_async:
+        if self._execution.on_loop(prepared):
             try:
                 return await self._execution.run_async(prepared)
             except (SystemExit, KeyboardInterrupt) as error:
@@ -143,10 +171,7 @@ class CoroutineSlots:
             except asyncio.CancelledError as cancelled:
                 if self._ended.is_set():
                     raise
-                limit = cancelled.args[0] if cancelled.args else None
-                if not isinstance(limit, SoftTimeLimitExceeded):
-                    limit = SoftTimeLimitExceeded("cancelled")
-                return self._execution.failed(prepared, limit)
+                return self._execution.failed(prepared, _raised(cancelled))
         future = asyncio.get_running_loop().run_in_executor(
             self._threads,
             self._interrupts.run,
@@ -157,11 +182,18 @@ class CoroutineSlots:
         while True:
             try:
                 return await asyncio.shield(future)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as cancelled:
                 if self._ended.is_set():
                     raise
-                # A soft limit: it is raised where the function runs, which then ends by itself.
-                self._interrupts.interrupt(prepared.assignment.id)
+                # It is raised where the function runs, which then ends by itself.
+                kind = type(_raised(cancelled))
+                self._interrupts.interrupt(prepared.assignment.id, kind, opening=True)
+
+
+def _raised(cancelled: asyncio.CancelledError) -> TaskInterrupted:
+    """Return what a cancellation of ours stands for; somebody else's ends the task as well."""
+    error = cancelled.args[0] if cancelled.args else None
+    return error if isinstance(error, TaskInterrupted) else Terminated("cancelled")
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

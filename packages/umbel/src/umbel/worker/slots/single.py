@@ -18,10 +18,11 @@ import time
 from collections import deque
 from types import FrameType
 
-from umbel.errors import SoftTimeLimitExceeded
+from umbel.errors import SoftTimeLimitExceeded, TaskInterrupted
 from umbel.model.assignment import (
     Assignment,
     Cancel,
+    Interrupt,
     Leaving,
     Order,
     Recall,
@@ -31,6 +32,8 @@ from umbel.model.assignment import (
 from umbel.worker.channel import Channel
 from umbel.worker.execution import Execution, Prepared
 from umbel.worker.retirement import Retirement
+from umbel.worker.slots.interruption import SAYS_SOFT, cancelled_because
+from umbel.worker.slots.own_signal import raise_in_this_process
 
 HOLD = 0.001
 """Seconds a report is kept while more tasks wait."""
@@ -56,6 +59,8 @@ class SingleSlot:
         """The supervisor's signal came where nobody may read the socket."""
         self._looking = False
         self._cancelled: Cancel | None = None
+        """What is to be done to the running task, the sternest of what was ordered."""
+        self._cancellations = execution.cancellations
         self._kept_since = 0.0
         self._short: set[str] = set()
         """Names of the tasks whose last run here was short."""
@@ -92,6 +97,8 @@ class SingleSlot:
             report = self._interruptible(prepared)
         finally:
             self._running = None
+            if self._cancellations.reasons:
+                self._cancellations.ended(assignment.id)
         if report.seconds < SHORT:
             self._short.add(name)
         else:
@@ -119,7 +126,7 @@ class SingleSlot:
                 return self._execution.run(prepared)
             finally:
                 self._in_task = False
-        except SoftTimeLimitExceeded as limit:
+        except TaskInterrupted as limit:
             # It struck beside the body: before it began, or while its end was written down.
             return self._execution.failed(prepared, limit)
 
@@ -137,14 +144,28 @@ class SingleSlot:
             case Assignment():
                 self._backlog.append(order)
             case Recall():
+                self._cancellations.ending |= order.ending
                 self._channel.flush()
                 self._give_back()
             case Cancel():
-                self._cancelled = order
+                self._cancel(order)
             case _:
                 self._stopping = True
                 self._channel.flush()
                 self._give_back()
+
+    def _cancel(self, order: Cancel) -> None:
+        # The order may come late: only the task that it names is told or interrupted.
+        if self._running is not None and self._running.id == order.id:
+            self._cancellations.note(order.id, cancelled_because(order))
+            sterner = order.how is Interrupt.TERMINATE or self._cancelled is None
+            if order.how is not Interrupt.REVOKE and sterner:
+                self._cancelled = order
+            return
+        waiting = next((each for each in self._backlog if each.id == order.id), None)
+        if waiting is not None:
+            self._backlog.remove(waiting)
+            self._channel.send(Returned((order.id,)))
 
     def _give_back(self) -> None:
         ids = tuple(each.id for each in self._backlog)
@@ -160,13 +181,16 @@ class SingleSlot:
             self._heed()
 
     def _heed(self) -> None:
-        """Look, and raise inside the task if it was cancelled."""
+        """Look, and raise inside the task, or signal it, if it was cancelled."""
         self._look()
-        # The order may come late: only the task that it names is interrupted.
         cancelled, self._cancelled = self._cancelled, None
-        running = self._running
-        if cancelled is not None and running is not None and running.id == cancelled.id:
+        if cancelled is None:
+            return
+        if cancelled.how is Interrupt.SOFT:
             raise SoftTimeLimitExceeded(cancelled.reason)
+        if cancelled.reason == SAYS_SOFT:
+            raise SoftTimeLimitExceeded("terminated")
+        raise_in_this_process(cancelled.reason)
 
     def _look(self) -> None:
         """Take every order that is there, to the last, before anything is raised."""

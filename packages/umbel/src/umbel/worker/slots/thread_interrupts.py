@@ -1,4 +1,4 @@
-"""Raising a soft time limit inside a thread, and in nothing but the task it is meant for.
+"""Raising an interruption inside a thread, and in nothing but the task that it is meant for.
 
 Used by the slots that run tasks on threads (``threaded``, and ``aio`` for plain functions). CPython
 delivers an exception to a thread at one of its next bytecodes; a thread that waits in C code hears
@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from umbel.errors import SoftTimeLimitExceeded
+from umbel.app.running import interrupt_coroutine
+from umbel.errors import TaskInterrupted
 
 T = TypeVar("T")
 
@@ -23,12 +24,14 @@ class ThreadInterrupts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads: dict[int, int] = {}
+        self._early: dict[int, type[TaskInterrupted]] = {}
+        """What is to be raised in runs that have not come here yet."""
 
     def run(
         self,
         assignment_id: int,
         body: Callable[[], T],
-        too_late: Callable[[SoftTimeLimitExceeded], T],
+        too_late: Callable[[TaskInterrupted], T],
     ) -> T:
         """Call ``body`` on this thread, open to ``interrupt`` meanwhile.
 
@@ -41,22 +44,38 @@ class ThreadInterrupts:
                 return body()
             finally:
                 self._close(assignment_id)
-        except SoftTimeLimitExceeded as limit:
+        except TaskInterrupted as limit:
             self._close(assignment_id)
             return too_late(limit)
 
-    def interrupt(self, assignment_id: int) -> bool:
-        """Raise SoftTimeLimitExceeded where this assignment runs. False when it does not."""
+    def interrupt(
+        self, assignment_id: int, error: type[TaskInterrupted], *, opening: bool = False
+    ) -> bool:
+        """Raise this where the assignment runs; False when it does not.
+
+        ``opening``: the caller knows that it is about to: it is raised then.
+        """
         with self._lock:
             ident = self._threads.get(assignment_id)
-            if ident is None:
-                return False
-            _raise_in(ident, SoftTimeLimitExceeded)
-            return True
+            if ident is not None:
+                if not interrupt_coroutine(ident, error()):
+                    _raise_in(ident, error)
+            elif opening:
+                self._early[assignment_id] = error
+            return ident is not None or opening
+
+    def forget(self, assignment_id: int) -> None:
+        """It will not come, or has ended."""
+        if self._early:
+            with self._lock:
+                self._early.pop(assignment_id, None)
 
     def _open(self, assignment_id: int) -> None:
         with self._lock:
             self._threads[assignment_id] = threading.get_ident()
+            early = self._early.pop(assignment_id, None) if self._early else None
+        if early is not None:
+            raise early
 
     def _close(self, assignment_id: int) -> None:
         with self._lock:

@@ -1,7 +1,8 @@
 """Many slots as threads of one process (``threads``).
 
 The main thread reads the socket; N threads take assignments from a queue and report by themselves.
-A soft limit is raised inside the thread at its next bytecode; blocking C code is not interrupted.
+A soft limit, and the word to end, are raised inside the thread at its next bytecode; blocking C
+code is not interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from umbel.model.assignment import Assignment, Began, Cancel, Leaving, Order, Re
 from umbel.worker.channel import Channel, SupervisorGone
 from umbel.worker.execution import Execution
 from umbel.worker.retirement import Retirement
+from umbel.worker.slots.interruption import cancelled_because, interruption
 from umbel.worker.slots.thread_interrupts import ThreadInterrupts
 
 
@@ -27,6 +29,9 @@ class ThreadSlots:
         self._retirement = retirement
         self._queue: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
         self._interrupts = ThreadInterrupts()
+        self._cancellations = execution.cancellations
+        self._running: set[int] = set()
+        """From before the message is opened until after the report."""
         self._lock = threading.Lock()
         self._retiring = False
         self._threads = [
@@ -58,13 +63,26 @@ class ThreadSlots:
             case Assignment():
                 self._queue.put(order)
             case Recall():
+                self._cancellations.ending |= order.ending
                 self._give_back()
             case Cancel():
-                self._interrupts.interrupt(order.id)
+                self._cancel(order)
             case _:
                 self._give_back()
                 return False
         return True
+
+    def _cancel(self, order: Cancel) -> None:
+        # Race: a thread may have just taken it, and not be seen to run it. It is noted first and
+        # looked for then; the thread shows itself first and looks at the notes then. So one of the
+        # two hears of the other, or both: then it is given back, and the interrupt finds nobody.
+        self._cancellations.note(order.id, cancelled_because(order))
+        if order.id not in self._running:
+            self._give_back()  # the others come again
+            return
+        error = interruption(order)
+        if error is not None:
+            self._interrupts.interrupt(order.id, type(error), opening=True)
 
     def _give_back(self) -> None:
         ids = []
@@ -76,6 +94,9 @@ class ThreadSlots:
             if assignment is not None:
                 ids.append(assignment.id)
         if ids:
+            for each in ids:
+                if self._cancellations.reasons:
+                    self._cancellations.ended(each)
             self._channel.send(Returned(tuple(ids)))
 
     def _work(self) -> None:
@@ -84,12 +105,18 @@ class ThreadSlots:
             if assignment is None:
                 return
             try:
-                if self._retiring:
+                self._running.add(assignment.id)
+                if self._retiring or assignment.id in self._cancellations.reasons:
                     self._channel.send(Returned((assignment.id,)))
                 else:
                     self._run(assignment)
             except SupervisorGone:
                 return
+            finally:
+                self._running.discard(assignment.id)
+                self._interrupts.forget(assignment.id)
+                if self._cancellations.reasons:
+                    self._cancellations.ended(assignment.id)
 
     def _run(self, assignment: Assignment) -> None:
         self._channel.send(Began(assignment.id, None))

@@ -1,0 +1,1 @@
+"""What watches over a worker from outside: ``/livez``, ``/readyz`` and ``/metrics``."""
