@@ -13,6 +13,8 @@ from umbel import (
     Signature,
     Task,
     Umbel,
+    chord,
+    group,
     shared_task,
     signature,
 )
@@ -155,3 +157,10 @@ def takes_any_task(task: Task[..., Any]) -> None:
     takes_any_task(add)
     takes_any_task(fetch)
     takes_any_task(shared_bound)
+
+
+assert_type(add.s(1) | named.s(), Signature[bytes])
+assert_type((add.s(1) | named.s()).delay(), RunHandle[bytes])
+assert_type(group[int](add.s(1), add.s(2)).delay().get(timeout=1), list[int])
+assert_type(chord[bytes]([add.s(1)], named.s()).delay().get(timeout=1), bytes)
+assert_type(add.chunks([(1, 2)], 2).delay().get(timeout=1), list[Any])

@@ -79,6 +79,9 @@ def test_without_django_there_is_nothing_to_discover(
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     app.import_modules()
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "nothing")
+    # Even where it is installed beside the tests.
+    monkeypatch.setitem(sys.modules, "django", None)
+    monkeypatch.setitem(sys.modules, "django.apps", None)
     app.import_modules()
 
 

@@ -22,6 +22,7 @@ from umbel.errors import (
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import Failed, Ignored, Outcome, Retried
 from umbel.model.queues import Outgoing
+from umbel.workflows.canvas import chain
 
 from .mailbox import take_one, waiting
 
@@ -82,6 +83,18 @@ def test_a_retry_is_the_same_run_once_more(app: App) -> None:
     assert outgoing.due_at is not None
     assert 55 < (outgoing.due_at - datetime.now(UTC)).total_seconds() < 61
     assert waiting(app, "high") == (0, 0)  # sending it is the worker's
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(200, 9), (-1, 0), (5, 5)])
+def test_a_priority_that_others_sent_does_not_stop_a_retry(app: App, sent: int, kept: int) -> None:
+    outgoing = retried(run(bound(app, lambda self: self.retry()), priority=sent))
+    assert app.decode(outgoing.message).priority == kept
+
+
+def test_the_profile_celery_retries_with_the_number_that_came(celery_app: App) -> None:
+    task = bound(celery_app, lambda self: self.retry())
+    outgoing = retried(run(task, priority=200))
+    assert celery_app.decode(outgoing.message).priority == 200
 
 
 def test_the_delay_of_a_retry(app: App) -> None:
@@ -277,9 +290,8 @@ def test_on_replace_may_change_it(app: App) -> None:
 
 def test_what_cannot_take_a_tasks_place(app: App) -> None:
     task = bound(app, lambda self: None)
-    group = {"task": "celery.group", "subtask_type": "group"}
-    with pytest.raises(UsageError, match="t cannot be replaced by a group: only plain"):
-        run_inside(task, lambda: task.replace(group))
+    with pytest.raises(UsageError, match=r"t cannot be replaced by chain\(\): nothing is in it"):
+        run_inside(task, lambda: task.replace(chain()))
     with pytest.raises(ImproperlyConfigured, match="names no task"):
         run_inside(task, lambda: task.replace({}))
 

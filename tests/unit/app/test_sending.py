@@ -16,7 +16,7 @@ from umbel.app import context, signals
 from umbel.app.app import App
 from umbel.app.context import Context
 from umbel.app.handles import AsyncResult
-from umbel.app.publish_policy import RetryPolicy
+from umbel.app.publish_policy import NO_RETRY, RetryPolicy
 from umbel.app.send_plan import new_id
 from umbel.errors import (
     AlwaysEagerIgnored,
@@ -30,6 +30,7 @@ from umbel.errors import (
 )
 from umbel.model.message import TaskMessage
 from umbel.ports import Middleware
+from umbel.workflows.canvas import chain, group
 
 from .conftest import new_app
 from .mailbox import take, take_one, waiting
@@ -304,6 +305,21 @@ def test_publishing_policy_of_a_call(app: App, add: Any, monkeypatch: pytest.Mon
     assert given[3][1] == RetryPolicy()
 
 
+def test_publishing_policy_of_the_calls_of_a_workflow(
+    app: App, add: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def publish(outgoing: Any, *, timeout: Any = None, policy: Any = None) -> None:
+        given.append((len(outgoing), timeout, policy))
+
+    monkeypatch.setattr(app.publishing, "publish", publish)
+    chain(add.s(1, 1).set(retry=False), add.s(1)).delay()
+    group(add.s(1, 1), add.s(2, 2).set(timeout=2.5, retry=False)).delay()
+    group(add.s(1, 1), add.s(2, 2)).delay()
+    assert given == [(1, None, NO_RETRY), (2, 2.5, NO_RETRY), (2, None, None)]
+
+
 # --- times ----------------------------------------------------------------------------------------
 
 
@@ -410,8 +426,10 @@ def test_a_priority_beyond_the_scale_is_an_error_that_says_the_scale(value: int)
             task.apply_async(priority=value)
 
 
-@pytest.mark.parametrize(("value", "taken"), [(-1, 0), (0, 0), (9, 9), (10, 9), (255, 9)])
-def test_the_profile_celery_takes_the_nearest_end_of_the_scale(value: int, taken: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "taken"), [(-1, 0), (0, 0), (9, 9), (10, 10), (255, 255), (256, 255)]
+)
+def test_the_profile_celery_takes_every_number_of_celerys(value: int, taken: int) -> None:
     with new_app(profile="celery") as app:
         task = app.task(lambda: None, name="t", shared=False)
         task.apply_async(priority=value)

@@ -13,6 +13,7 @@ import pytest
 import umbel
 from tests.unit.app.conftest import new_app
 from tests.unit.app.mailbox import take, take_one, waiting
+from tests.unit.worker.remote_desk import RemoteDesk
 from umbel.app import current
 from umbel.app.app import App
 from umbel.app.celery_app import Celery
@@ -63,13 +64,10 @@ def test_the_environment_wins_over_broker_and_backend(monkeypatch: pytest.Monkey
         assert app.conf.result_backend == "memory://envresults"
 
 
-def test_no_broker_is_an_error_for_celery_and_a_file_for_umbel() -> None:
+def test_no_broker_is_rabbitmq_for_celery_and_a_file_for_umbel() -> None:
     with Celery("x") as app:
         assert app.conf.broker_url is app.conf.result_backend is None
-        with pytest.raises(
-            ImproperlyConfigured, match=r"amqp:.. means RabbitMQ, which this release"
-        ):
-            app.send_task("t")
+        assert type(app.broker).__name__ == "AmqpBroker"
     with App("x") as app:
         assert app.conf.broker_url == app.conf.result_backend == "sqlite:///umbel.sqlite3"
 
@@ -334,6 +332,8 @@ def test_tasks_finalizes_and_has_the_built_in_ones(app: App) -> None:
             "chord",
             "chord_unlock",
             "chunks",
+            "umbel_ended",
+            "umbel_errbacks",
             "group",
             "map",
             "starmap",
@@ -360,21 +360,58 @@ def test_control_revoke_terminate_purge_ping(app: App) -> None:
     assert waiting(app) == (0, 0)
     assert app.control.discard_all() == 0
     assert app.control.ping() == []
-    with pytest.raises(UsageError, match="kept by the broker for every worker"):
-        app.control.revoke("a", destination=["w1@host"])
+    assert app.control.revoke("a", destination=["w1@host"]) is None
 
 
-def test_control_ping_hears_of_workers(app: App, worker: Any) -> None:
-    (one,) = app.broker.presences()
-    assert app.control.ping(timeout=0.5) == [{one.name: {"ok": "pong"}}]
-    assert app.control.ping(destination=[one.name]) == [{one.name: {"ok": "pong"}}]
-    assert app.control.ping(destination=["other@host"]) == []
+def test_control_ping_hears_of_workers(app: App) -> None:
+    with RemoteDesk(app, "w1@here"):
+        assert app.control.ping(timeout=5) == [{"w1@here": {"ok": "pong"}}]
+        assert app.control.ping(destination=["w1@here"]) == [{"w1@here": {"ok": "pong"}}]
+        assert app.control.ping(destination=["other@host"]) == []
 
 
-@pytest.mark.parametrize("name", ["inspect", "broadcast", "rate_limit", "shutdown"])
-def test_control_says_what_it_cannot_yet(app: App, name: str) -> None:
-    with pytest.raises(AttributeError, match=rf"app\.control\.{name} is not built yet"):
-        getattr(app.control, name)
+INSPECT = ("active", "active_queues", "clock", "conf", "memdump", "memsample", "ping",
+           "registered", "registered_tasks", "report", "reserved", "revoked", "scheduled",
+           "stats")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INSPECT)
+def test_inspect_without_workers_is_none(app: App, name: str) -> None:
+    assert getattr(app.control.inspect(timeout=0.1), name)() is None
+
+
+def test_inspect_with_arguments_without_workers_is_none(app: App) -> None:
+    inspect = app.control.inspect(timeout=0.1, limit=1, pattern="w*", matcher="glob")
+    assert inspect.query_task("a", "b") is None
+    assert inspect.query_task(["a"]) is None
+    assert inspect.hello("w@here") is None
+    assert inspect.objgraph() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("add_consumer", ("q",)),
+        ("autoscale", (4, 1)),
+        ("broadcast", ("mine",)),
+        ("cancel_consumer", ("q",)),
+        ("disable_events", ()),
+        ("enable_events", ()),
+        ("heartbeat", ()),
+        ("pool_grow", (1,)),
+        ("pool_restart", ()),
+        ("pool_shrink", (1,)),
+        ("rate_limit", ("t", "1/m")),
+        ("revoke_by_stamped_headers", ({"a": "b"},)),
+        ("shutdown", ()),
+        ("terminate", ("id",)),
+        ("time_limit", ("t", 1, 2)),
+    ],
+)
+def test_control_tells_workers_and_waits_only_when_asked(app: App, name: str, args: Any) -> None:
+    method = getattr(app.control, name)
+    assert method(*args) is None
+    assert method(*args, reply=True, timeout=0.1) == []
 
 
 def test_on_configure_on_after_configure_on_after_finalize(monkeypatch: Any) -> None:

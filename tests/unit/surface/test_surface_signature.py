@@ -178,8 +178,3 @@ def test_copies_and_pickle(app: App, add: Any) -> None:
 def test_what_is_no_task_is_refused() -> None:
     with pytest.raises(UsageError, match=r"Was the function decorated with @app\.task\?"):
         signature(len)
-
-
-def test_joining_is_refused_clearly(add: Any) -> None:
-    with pytest.raises(UsageError, match="joining calls into workflows is not built yet"):
-        add.s(1) | add.s(2)

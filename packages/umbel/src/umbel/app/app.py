@@ -29,12 +29,12 @@ from umbel.app import (
 from umbel.app import task as task_room
 from umbel.app.decorating import Decorating
 from umbel.app.discovery import Discovery, Packages, import_task_modules
-from umbel.app.familiar import Familiar
 from umbel.app.options import checked_arguments
 from umbel.app.registry import TaskRegistry
 from umbel.app.routing import Router
 from umbel.app.send_plan import SendPlan
 from umbel.app.signals import Signal
+from umbel.app.workflow_sending import WorkflowSending
 from umbel.config.conf import Conf
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
@@ -53,7 +53,7 @@ _MOST_NAMES = 1000
 """Plans kept for names that are sent by ``send_task``."""
 
 
-class App(Decorating, Familiar):
+class App(Decorating, WorkflowSending):
     """One configuration, its tasks, and its connections. Exported as ``Umbel``."""
 
     default_profile = "umbel"

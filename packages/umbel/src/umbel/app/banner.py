@@ -9,9 +9,14 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
+from umbel.config.delivery_semantics import AT_MOST_ONCE
 from umbel.model.queues import Queue
 from umbel.version import __version__
+
+if TYPE_CHECKING:
+    from umbel.app.app import App
 
 _WIDTH = 13
 
@@ -27,10 +32,23 @@ def delivery_promise(
     if early_ack:
         return "at most once (early ack)"
     if not requeue_lost:
-        return "late ack, failed if its process dies"
+        return "at least once, but failed if its process dies (late ack)"
     if max_deliveries is not None:
         return f"at least once (late ack, up to {max_deliveries} deliveries)"
     return "at least once (late ack)"
+
+
+def delivery_promises(app: App) -> dict[str, str]:
+    """Return what each task of the user gets, by name: for banners, reports and inspection."""
+    return {
+        name: delivery_promise(
+            early_ack=task.delivery == AT_MOST_ONCE,
+            requeue_lost=bool(task.reject_on_worker_lost),
+            max_deliveries=app.settings.task_max_deliveries,
+        )
+        for name, task in sorted(app.tasks.items())
+        if not name.startswith("celery.")
+    }
 
 
 def worker_banner(
@@ -70,7 +88,7 @@ def worker_banner(
         _entry("concurrency", slots),
         _entry("profile", profile),
         *([_entry("delivery", common)] if common else []),
-        _entry("task events", "asked for, but this version sends none" if task_events else "OFF"),
+        _entry("task events", "ON" if task_events else "OFF (-E sends them)"),
         "",
         "[queues]",
         *(_queue_line(queue) for queue in queues),

@@ -1,9 +1,9 @@
 """Tasks that every app has: those whose messages Celery's clients send without asking.
 
 Constructed when an app is finalized. ``celery.map`` and ``celery.starmap`` are what ``task.map``
-and ``task.chunks`` send, ``celery.accumulate`` gathers values, ``celery.backend_cleanup`` is what a
-beat sends at night. The others only ever arrive when a workflow was sent in a way that needs a part
-that is not here; they fail and say so.
+and ``task.chunks`` send, ``celery.accumulate`` gathers values, ``celery.chord_unlock`` goes on from
+a chord's header to its body, ``celery.backend_cleanup`` is what a beat sends at night. The others
+are names of signatures, which nobody sends as messages; they fail and say so.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import making
+from umbel.app.errbacks_due import ENDED_OPTIONS, ERRBACKS_OPTIONS, call_errbacks, tell_end
+from umbel.app.headers_over import UNLOCK_OPTIONS, chord_unlock
 from umbel.errors import UsageError
 from umbel.workflows.signature import Signature
 
 if TYPE_CHECKING:
     from umbel.app.app import App
 
-_WORKFLOWS = ("chain", "group", "chord", "chord_unlock", "chunks")
+_WORKFLOWS = ("chain", "group", "chord", "chunks")
 
 
 def construct(app: App) -> None:
@@ -33,6 +35,9 @@ def construct(app: App) -> None:
     }
     for name, function in tasks.items():
         making.make_task(app, function, {"name": name}, lent=True)
+    making.make_task(app, chord_unlock, UNLOCK_OPTIONS, lent=True)
+    making.make_task(app, call_errbacks, ERRBACKS_OPTIONS, lent=True)
+    making.make_task(app, tell_end, ENDED_OPTIONS, lent=True)
 
 
 def accumulate(*args: Any, index: int | None = None) -> Any:
@@ -79,9 +84,8 @@ def _callable(app: App, call: Any) -> Callable[..., Any]:
 def _refusing(kind: str) -> Callable[..., Any]:
     def refuse(*_: Any, **__: Any) -> None:
         raise UsageError(
-            f"celery.{kind} cannot run here: workflows of several tasks are not built yet in this "
-            "version of Umbel. Have a worker of the real Celery consume the queue that its sender "
-            "uses, or link the tasks one by one (link, link_error)."
+            f"celery.{kind} is the name of a signature, not of a task that runs: send the {kind} "
+            "itself, by its apply_async."
         )
 
     return refuse

@@ -207,6 +207,7 @@ class _Bulk:
             or signals.before_task_publish.receivers
             or signals.after_task_publish.receivers
             or signals.task_sent.receivers
+            or self._app.settings.task_send_sent_event
         ):
             return None
         # What it shows of its arguments is left to the template, which knows the real ones.
@@ -270,7 +271,7 @@ class _Bulk:
             publishing = self._app.publishing
             publishing.publish(chunk.outgoing, timeout=chunk.timeout, policy=chunk.policy)
         for message, outgoing in chunk.to_tell:
-            sending.tell_after(message, outgoing)
+            sending.tell_after(self._app, message, outgoing)
 
     async def apublish(self, chunk: _Chunk) -> None:
         """Do as ``publish``, without blocking the event loop."""
@@ -278,7 +279,7 @@ class _Bulk:
             publishing = self._app.publishing
             await publishing.apublish(chunk.outgoing, timeout=chunk.timeout, policy=chunk.policy)
         for message, outgoing in chunk.to_tell:
-            sending.tell_after(message, outgoing)
+            sending.tell_after(self._app, message, outgoing)
 
 
 # --- what the caller gave -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from umbel.app.listening import ResultListener
@@ -16,9 +17,9 @@ from umbel.app.publish_policy import NO_RETRY, RetryPolicy
 from umbel.app.publishing import Publishing
 from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
-from umbel.drivers.opening import open_backend, open_broker
+from umbel.drivers.opening import open_backend, open_broker, open_bus, open_driver, scheme_of
 from umbel.errors import ImproperlyConfigured, NoResultBackend
-from umbel.ports import Broker, ResultBackend
+from umbel.ports import Broker, Bus, Driver, ResultBackend, ScheduleStore
 
 _NONE = (None, "", "disabled")
 
@@ -28,14 +29,18 @@ Key: TypeAlias = tuple[Any, ...]
 class Connections:
     """The connections of one app for one set of URLs. Thread-safe; opens nothing by itself."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, main: str | None = None) -> None:
+        """``main``: the app's name, which its timetable bears unless a setting names another."""
         self._settings = settings
+        self.timetable = settings.beat_timetable or main or "default"
+        """The name of this app's schedule in its store."""
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._sending_broker: Broker | None = None
         self._backend: ResultBackend | None = None
         self._publishing: Publishing | None = None
         self._results: ResultListener | None = None
+        self._schedule_store: ScheduleStore | None = None
 
     @staticmethod
     def key(settings: Settings) -> Key:
@@ -47,6 +52,8 @@ class Connections:
             repr(broker_options(settings, settings.broker_url)),
             str(settings.result_backend),
             repr(backend_options(settings, settings.result_backend)),
+            settings.beat_store,
+            settings.beat_timetable,
             settings.broker_publish_timeout,
             settings.task_publish_retry,
             repr(settings.task_publish_retry_policy),
@@ -67,6 +74,12 @@ class Connections:
             with self._lock:
                 self._sending_broker = self._open(self._settings.broker_write_url)
         return self._sending_broker
+
+    @property
+    def bus(self) -> Bus | None:
+        """Where events and remote control travel; None where the broker has no bus."""
+        url = self._settings.broker_read_url or self._settings.broker_url
+        return open_bus(str(url), broker_options(self._settings, str(url)))
 
     @property
     def publishing(self) -> Publishing:
@@ -118,6 +131,56 @@ class Connections:
                     self._results = ResultListener(self.result_backend)
         return self._results
 
+    @property
+    def schedule_store(self) -> ScheduleStore:
+        """Where the schedule rests: ``beat_store``, or the broker or result backend that can.
+
+        Raises ImproperlyConfigured where none of them keeps one.
+        """
+        if self._schedule_store is None:
+            with self._lock:
+                self._schedule_store = self._open_schedule_store()
+        return self._schedule_store
+
+    @property
+    def schedule_store_sends(self) -> bool:
+        """Whether the schedule's store holds the queues that messages are sent to."""
+        chosen = self._settings.broker_write_url or self._settings.broker_url
+        return self._schedule_driver() is open_driver(
+            str(chosen), broker_options(self._settings, str(chosen))
+        )
+
+    def _open_schedule_store(self) -> ScheduleStore:
+        store = self._schedule_driver().schedule_store(self.timetable)
+        assert store is not None
+        return store
+
+    def _schedule_driver(self) -> Driver:
+        return open_driver(*self.schedule_place())
+
+    def schedule_place(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the URL and options of the schedule's store. Raises ImproperlyConfigured."""
+        settings = self._settings
+        broker_url = str(settings.broker_write_url or settings.broker_url)
+        candidates: list[tuple[str, Mapping[str, Any]]] = [
+            (broker_url, broker_options(settings, broker_url) or {})
+        ]
+        if isinstance(settings.result_backend, str) and self.has_result_backend:
+            url = settings.result_backend
+            candidates.append((url, backend_options(settings, url) or {}))
+        if settings.beat_store is not None:
+            url = settings.beat_store
+            candidates = [each for each in candidates if each[0] == url] or [(url, {})]
+        for url, options in candidates:
+            driver = open_driver(url, options)
+            if driver.schedule_store(self.timetable) is not None:
+                return url, options
+        schemes = " and ".join(f"{scheme_of(url)}://" for url, _ in candidates)
+        raise ImproperlyConfigured(
+            f"{schemes} cannot keep a schedule: set beat_store to the URL of a store that can,"
+            " such as redis://localhost:6379/0, postgresql://... or sqlite:///beat.sqlite3"
+        )
+
     def close(self) -> None:
         """Let go of everything that was opened. Using it again opens it again."""
         with self._lock:
@@ -126,6 +189,9 @@ class Connections:
             brokers = {id(one): one for one in (self._broker, self._sending_broker) if one}
             backend, self._backend = self._backend, None
             self._broker = self._sending_broker = None
+            schedule_store, self._schedule_store = self._schedule_store, None
+        if schedule_store is not None:
+            schedule_store.close()
         if publishing is not None:
             publishing.close()
         if results is not None:
@@ -148,6 +214,7 @@ class Connections:
 class Connected(ABC):
     """What an app offers of its connections; the base of ``App`` for that alone."""
 
+    main: str | None
     _lock: threading.RLock
     _connections: Connections | None = None
     _connected_for: tuple[Settings, Key] | None = None
@@ -170,7 +237,7 @@ class Connected(ABC):
             key = Connections.key(settings)
             old = self._connections
             if old is None or connected is None or connected[1] != key:
-                self._connections = Connections(settings)
+                self._connections = Connections(settings, self.main)
                 if old is not None:
                     old.close()
             self._connected_for = settings, key

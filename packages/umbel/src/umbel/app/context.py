@@ -17,6 +17,8 @@ from umbel.model.message import TaskMessage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from umbel.app.cancellations import Cancellations
+
 _NO_MESSAGE = TaskMessage(id="", task="")
 
 
@@ -71,6 +73,10 @@ class Context:
     logfile: str | None = None
     queue: str = ""
     _redelivered: bool = False
+    additions: Sequence[Any] = ()
+    """What this run added to its chord, to be sent with its end."""
+    _assignment: int = 0
+    _cancellations: Cancellations | None = None
 
     message: TaskMessage | None = None
     """The message this run came from; None for a plain call."""
@@ -91,12 +97,14 @@ class Context:
         called_directly: bool = False,
         queue: str = "",
         redelivered: bool = False,
+        assignment: int = 0,
+        cancellations: Cancellations | None = None,
     ) -> Context:
         """Return the request of one run of this message.
 
         ``delivery_info`` has Celery's keys (``exchange``, ``routing_key``, ``priority``,
         ``redelivered``); where it is not given it is made from ``queue`` and ``redelivered`` when
-        asked for.
+        asked for. ``assignment`` is what ``cancellations`` knows this run by.
         """
         request = cls.__new__(cls)
         fields = request.__dict__
@@ -113,7 +121,22 @@ class Context:
             fields["_redelivered"] = True
         if delivery_info is not None:
             fields["delivery_info"] = delivery_info
+        if cancellations is not None:
+            fields["_assignment"] = assignment
+            fields["_cancellations"] = cancellations
         return request
+
+    @property
+    def cancelled(self) -> str | None:
+        """Why this run should come to an end (``revoked``, for example), or None."""
+        known = self._cancellations
+        return None if known is None else known.reason(self._assignment)
+
+    @property
+    def shutdown_requested(self) -> bool:
+        """Whether the worker that runs it is shutting down."""
+        known = self._cancellations
+        return known is not None and known.worker_ends()
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for what is not in __dict__ yet: derive it once and keep it.

@@ -11,16 +11,20 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from umbel.app.context import Context
 from umbel.app.eager_results import EagerResult
-from umbel.app.repeating import EagerRetry
+from umbel.app.repeating import EagerRetry, EagerWorkflow
 from umbel.app.running import ErrorInfo, run_task
 from umbel.app.storing import make_record
+from umbel.errors import TaskError
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import Failed, Ignored, Outcome, Rejected, Retried, Succeeded
 from umbel.wire.serializers import SERIALIZERS
 
 if TYPE_CHECKING:
+    from umbel.app.app import App
     from umbel.app.task import Task
 
 
@@ -44,6 +48,29 @@ def run_message(
     task: Task[..., Any], message: TaskMessage, *, throw: bool = False
 ) -> EagerResult[Any]:
     """Run this message here, and whatever it asks to run in its place."""
+    end = run_to_end(task, message)
+    if end.instead is not None:
+        end = task.app.run_instead(end)
+    _call_back(end.task, end.message, end.request, end.outcome)
+    if throw and end.result.failed():
+        end.result.get(disable_sync_subtasks=False)
+    return end.result
+
+
+class End(msgspec.Struct):
+    """How a message that ran here ended, retries and replacements by one task included."""
+
+    task: Any
+    message: TaskMessage
+    request: Context
+    outcome: Outcome
+    result: EagerResult[Any]
+    instead: Any = None
+    """The launches of a workflow that takes its place."""
+
+
+def run_to_end(task: Task[..., Any], message: TaskMessage) -> End:
+    """Run this message, and store its result where that was asked for; what follows is not sent."""
     while True:
         request = Context.from_message(message, hostname=socket.gethostname(), is_eager=True)
         outcome = run_task(task, message, request)
@@ -53,12 +80,27 @@ def run_message(
         message = following
         task = task.app.tasks[message.task]
     result = _result(task, message, outcome)
+    instead = None
+    if isinstance(outcome, Ignored) and isinstance(outcome.message, EagerWorkflow):
+        instead = outcome.message.steps
     if task.store_eager_result and not message.ignore_result and result.state != "IGNORED":
         _store(task, result, request)
-    _call_back(task, message, request, outcome)
-    if throw and result.failed():
-        result.get(disable_sync_subtasks=False)
-    return result
+    return End(task, message, request, outcome, result, instead)
+
+
+def with_arguments(
+    message: TaskMessage, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> TaskMessage:
+    """Return the message with these arguments."""
+    return msgspec.structs.replace(message, args=args, kwargs=kwargs)
+
+
+def failure_of(end: End) -> BaseException:
+    """Return the error that what follows a run, which has no value, fails with."""
+    found = end.result.result
+    if isinstance(found, BaseException):
+        return found
+    return TaskError(f"{end.task.name}[{end.message.id}] raised Ignore, so it has no value")
 
 
 def _following(outcome: Outcome, request: Context) -> TaskMessage | None:
@@ -121,19 +163,19 @@ def _call_back(
     elif isinstance(outcome, Failed):
         error = outcome.error
         for errback in message.errbacks or ():
-            if not _called_here(task, errback, request, error):
+            if not called_here(task.app, errback, request, error):
                 task.app.send_signature(errback, (message.id,))
 
 
-def _called_here(
-    task: Task[..., Any], errback: Mapping[str, Any], request: Context, error: BaseException
+def called_here(
+    app: App, errback: Mapping[str, Any], request: Context, error: BaseException
 ) -> bool:
     """Call an errback that wants (request, exception, traceback); others are sent.
 
     Celery's rule: a registered, unbound task that takes more than one argument beside those it
     already has is called in place.
     """
-    known = task.app.tasks.get(errback["task"])
+    known = app.tasks.get(errback["task"])
     if known is None or known.bound or known.arity - len(errback.get("args") or ()) <= 1:
         return False
     args = tuple(errback.get("args") or ())

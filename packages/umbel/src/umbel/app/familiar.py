@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,23 +21,25 @@ from umbel.drivers.opening import open_broker
 
 if TYPE_CHECKING:
     from umbel.app.app import App
+    from umbel.app.delayed import Delayed
+    from umbel.app.events import Events
     from umbel.app.log_setup import AppLogging
+    from umbel.app.periodic import PeriodicTasks
+    from umbel.app.quarantine import Quarantine
+    from umbel.app.timetable import Timetable
 
 _OWN_CONNECTIONS = (
     "connections are the app's own: tasks are sent by delay, apply_async and app.send_task, "
     "from any thread"
 )
-_BEAT = "sending tasks periodically is not built yet in this version"
 _ENGINE = "it is a part of Celery's own engine"
 
 _ABSENT: dict[str, str] = {
-    "Beat": _BEAT,
-    "add_periodic_task": _BEAT,
+    "Beat": f"{_ENGINE}; start a scheduler by umbel beat, or umbel.beat.service.Scheduler(app)",
     "amqp": f"{_ENGINE}; queues are the setting task_queues, routes the setting task_routes",
     "annotations": "use the setting task_annotations",
     "default_connection": _OWN_CONNECTIONS,
     "default_producer": _OWN_CONNECTIONS,
-    "events": "the stream of events is not built yet in this version",
     "pool": _OWN_CONNECTIONS,
     "producer_or_acquire": _OWN_CONNECTIONS,
     "producer_pool": _OWN_CONNECTIONS,
@@ -71,12 +74,67 @@ class Familiar(Connected):
         self.ResultSet = BoundClass(result_sets.ResultSet, app)
         self.GroupResult = BoundClass(group_results.GroupResult, app, with_app=("restore",))
 
+    # --- the schedule -----------------------------------------------------------------------------
+
+    @cached_property
+    def periodic(self) -> PeriodicTasks:
+        """The schedule entries that the program defines."""
+        from umbel.app.periodic import PeriodicTasks  # noqa: PLC0415 - few programs have any
+
+        return PeriodicTasks(self._app)
+
+    @cached_property
+    def schedule(self) -> Timetable:
+        """The schedule in its store: to look at, and to change while it runs."""
+        from umbel.app.timetable import Timetable  # noqa: PLC0415 - as above
+
+        return Timetable(self._app)
+
+    def add_periodic_task(
+        self,
+        schedule: object,
+        sig: Mapping[str, Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Have a task sent by a schedule; return the name of the entry.
+
+        ``schedule`` is seconds, a timedelta, a crontab or another schedule, a cron line, an aware
+        datetime. ``sig`` is a signature (``task.s(1, 2)``); ``args`` come before its own,
+        ``kwargs`` win over its own. ``name`` is by default the signature's text. ``options`` are
+        those of ``apply_async``, and ``catch_up``, ``deadline`` and ``jitter``. Raises UsageError.
+        """
+        return self.periodic.add(schedule, sig, args, kwargs, name, **options)
+
     # --- workers and logging ----------------------------------------------------------------------
 
     @cached_property
     def control(self) -> Control:
         """Revoking, purging, and seeing who is alive."""
         return Control(self._app)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """What workers set aside, to be looked at, sent again or dropped."""
+        from umbel.app.quarantine import Quarantine  # noqa: PLC0415 - senders need it not
+
+        return Quarantine(self._app)
+
+    @cached_property
+    def delayed(self) -> Delayed:
+        """What rests until its time, to be looked at, cancelled or given another time."""
+        from umbel.app.delayed import Delayed  # noqa: PLC0415 - as above
+
+        return Delayed(self._app)
+
+    @cached_property
+    def events(self) -> Events:
+        """Hearing what workers tell, and telling something oneself."""
+        from umbel.app.events import Events  # noqa: PLC0415 - few programs watch or tell
+
+        return Events(self._app)
 
     @cached_property
     def log(self) -> AppLogging:

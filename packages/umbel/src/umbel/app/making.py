@@ -207,6 +207,7 @@ def bind(app: App, task: Task[..., Any]) -> None:
                 task.add_around(name[1:], value)
             else:
                 task.set_attribute(name, value)
+    task.check_delivery()
     task.on_bound(app)
 
 

@@ -212,14 +212,17 @@ def limits(hard: Any, soft: Any, task_name: str) -> tuple[float | None, float | 
 
 
 LEAST_URGENT = 9
-"""The other end of the scale of priorities, on every store there is."""
+"""The other end of the scale of priorities."""
+_GREATEST_OCTET = 255
+"""The greatest priority that Celery's messages can have on RabbitMQ."""
 
 
 def priority(value: Any, *, strict: bool = True) -> int | None:
-    """Return a priority. 0 is the most urgent on Redis and the embedded stores, 9 the least.
+    """Return a priority: 0 is the most urgent, 9 the least, on every broker, where ``strict``.
 
-    Beyond that scale it is an error where ``strict`` (profile ``umbel``), else the nearest end of
-    it, as Celery's peers take it. Raises InvalidOption.
+    That is the profile ``umbel``; a number beyond the scale is an error there. Else it is Celery's,
+    an octet: on RabbitMQ the greater the more urgent, on Redis all beyond 9 counts as 9. Raises
+    InvalidOption.
     """
     if value is None:
         return None
@@ -227,10 +230,18 @@ def priority(value: Any, *, strict: bool = True) -> int | None:
         if 0 <= value <= LEAST_URGENT:
             return int(value)
         if not strict:
-            return min(max(value, 0), LEAST_URGENT)
+            return min(max(value, 0), _GREATEST_OCTET)
     raise InvalidOption(
         f"priority takes an integer from 0 to 9, 0 the most urgent, and got {value!r}."
     )
+
+
+def priority_again(value: int | None, *, strict: bool) -> int | None:
+    """Return the priority of a message that came, for one that takes its place.
+
+    Others may have sent a number that ``priority`` refuses where ``strict``: the nearest end.
+    """
+    return value if value is None or not strict else min(max(value, 0), LEAST_URGENT)
 
 
 def headers(value: Any) -> Mapping[str, Any]:

@@ -5,22 +5,21 @@ The base of ``Task`` for these alone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, cast
 
+from umbel.app import repeating
 from umbel.app.task_attributes import TaskAttributes
-from umbel.errors import UsageError
+from umbel.workflows.canvas import chunks, xmap, xstarmap
 from umbel.workflows.signature import Signature
 
 if TYPE_CHECKING:
     from umbel.app.context import Context
-
-logger = logging.getLogger("umbel.task")
+    from umbel.app.task import Task
 
 
 class RepeatedCalls(TaskAttributes):
-    """Calls of one task for many items in one message; and what is not there yet."""
+    """Calls of one task for many items in one message; and calls added to a chord."""
 
     if TYPE_CHECKING:
 
@@ -35,43 +34,33 @@ class RepeatedCalls(TaskAttributes):
         Its value is the list of values. The calls within it are plain ones: none of them is
         retried, stored or seen by itself.
         """
-        return self._repeated("celery.map", it)
+        return xmap(Signature[Any](self, app=self.app), it, app=self.app)
 
     def starmap(self, it: Iterable[Iterable[Any]]) -> Signature[list[Any]]:
         """Do as ``map``; each item is all the arguments of one call."""
-        return self._repeated("celery.starmap", it)
+        return xstarmap(Signature[Any](self, app=self.app), it, app=self.app)
 
-    def _repeated(self, name: str, it: Iterable[Any]) -> Signature[list[Any]]:
-        call = Signature[Any](self, app=self.app)
-        return Signature(
-            name,
-            kwargs={"task": dict(call), "it": list(it)},
-            options={"route_name": self.name},  # it goes where the task's own messages go
-            app=self.app,
-            immutable=True,
-        )
+    def chunks(self, it: Iterable[Iterable[Any]], n: int) -> chunks:
+        """Return calls in messages of ``n`` each; an item is all the arguments of one call.
 
-    def chunks(self, it: Iterable[Any], n: int) -> NoReturn:  # noqa: ARG002 - as it will be
-        """Refuse: the parts would be a group, which is not built yet."""
-        raise UsageError(
-            f"{self.name}.chunks: groups are not built yet in this version. Send the parts by "
-            "send_many, or each of them as a starmap."
-        )
+        The value is a list of lists. Raises UsageError where ``n`` is no positive number.
+        """
+        return chunks(Signature[Any](self, app=self.app), it, n, app=self.app)
 
-    def add_to_chord(self, sig: Mapping[str, Any], lazy: bool = False) -> NoReturn:  # noqa: ARG002
-        """Refuse: chords are not built yet. Raises ValueError where the run is in none."""
-        if not self.request.chord:
-            raise ValueError(f"{self.name} does not run in a chord, so nothing can be added to it.")
-        raise UsageError(f"{self.name}.add_to_chord: chords are not built yet in this version.")
+    def add_to_chord(self, sig: Mapping[str, Any], lazy: bool = False) -> Any:
+        """Have the chord that this run is a member of wait for one call more; return its handle.
+
+        It is sent, and counted, together with the end of this run, and its value comes after those
+        of the header. ``lazy``: it is only counted, and returned for you to send. Raises ValueError
+        where the run is in no chord.
+        """
+        return repeating.added_to_chord(cast("Task[..., Any]", self), sig, lazy=lazy)
 
     def send_event(self, type_: str, **fields: Any) -> None:
-        """Tell monitors something about this run; nothing yet, for no monitor can be told.
+        """Tell monitors something about this run: an event of any type and fields.
 
-        A program that calls it works as it will with monitors. A debug line says what was lost.
+        It is told at once, whether task events are on or not. Where it cannot be told the run goes
+        on, with a line in the log.
         """
-        logger.debug(
-            "Task %s: event %s is not sent, for there is no stream of events yet: %r",
-            self.name,
-            type_,
-            fields,
-        )
+        told = {"uuid": self.request.id, **fields}
+        self.app.events.tell_quietly(type_, told)

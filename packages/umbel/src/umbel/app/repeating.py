@@ -17,8 +17,25 @@ from umbel.app import options
 from umbel.app.context import Context
 from umbel.app.send_plan import Call
 from umbel.app.sending import told_before
+from umbel.app.workflow_calls import prepared
 from umbel.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, Retry, UsageError
+from umbel.model.delivery import Effects
+from umbel.model.join import GrowJoin, OpenJoin
 from umbel.model.message import TaskMessage
+from umbel.wire.derived_ids import new_id
+from umbel.workflows.freezing import assign_ids, handle_on, ids_after
+from umbel.workflows.planning import (
+    WORKFLOWS,
+    Launch,
+    add_links,
+    chain_sig,
+    launches,
+    named,
+    normal,
+    placed,
+    read_all,
+)
+from umbel.workflows.signature import Signature
 
 if TYPE_CHECKING:
     from umbel.app.task import Task
@@ -29,6 +46,22 @@ class EagerRetry(msgspec.Struct, frozen=True):
 
     message: TaskMessage
     due_at: datetime | None = None
+
+
+class EagerWorkflow(msgspec.Struct, frozen=True):
+    """In the place of ``Effects`` when the task runs eagerly: begin this workflow next."""
+
+    steps: tuple[Launch | OpenJoin, ...]
+
+
+class Addition(msgspec.Struct, frozen=True):
+    """What a run adds to its chord: one slot more, and the messages that fill it.
+
+    Run eagerly, ``outgoing`` holds ``EagerRetry``.
+    """
+
+    grow: GrowJoin
+    outgoing: tuple[Any, ...]
 
 
 class RetryRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +98,7 @@ def retry(task: Task[..., Any], wanted: RetryRequest) -> Retry:
     exc = wanted.exc or _current_error()
     result = Retry(exc=exc, when=when, is_eager=request.is_eager)
     given = {
-        **_way_of(request),
+        **_way_of(request, strict=task.app.settings.profile == "umbel"),
         **wanted.options,
         "retries": retries,
         "eta": wanted.eta,
@@ -80,7 +113,7 @@ def retry(task: Task[..., Any], wanted: RetryRequest) -> Retry:
     return result
 
 
-def _way_of(request: Context) -> dict[str, Any]:
+def _way_of(request: Context, *, strict: bool) -> dict[str, Any]:
     """Return the options that send a message the way this one came."""
     way = request.as_execution_options()
     info = request.delivery_info or {}
@@ -88,7 +121,8 @@ def _way_of(request: Context) -> dict[str, Any]:
     if queue:
         way["queue"] = queue
     message = request.message
-    way["priority"] = message.priority if message is not None else info.get("priority")
+    priority = message.priority if message is not None else info.get("priority")
+    way["priority"] = options.priority_again(priority, strict=strict)
     way["ignore_result"] = request.ignore_result
     way["correlation_id"] = request.correlation_id
     if message is not None:
@@ -130,11 +164,6 @@ def _exhausted(
 
 def replacement(task: Task[..., Any], signature: Mapping[str, Any]) -> Call:
     """Return the call that takes the place of the current run: its id, callbacks, memberships."""
-    if signature.get("subtask_type"):
-        raise UsageError(
-            f"{task.name} cannot be replaced by a {signature['subtask_type']}: only plain "
-            "signatures (task.s(...)) can take a task's place so far."
-        )
     if not signature.get("task"):
         raise ImproperlyConfigured(f"{task.name}: the replacement {signature!r} names no task.")
     request = task.request
@@ -160,14 +189,89 @@ def replacement(task: Task[..., Any], signature: Mapping[str, Any]) -> Call:
     return call
 
 
-def replaced(task: Task[..., Any], call: Call) -> Ignore:
-    """Return the Ignore to raise, with the replacement on it."""
+def replaced_by(task: Task[..., Any], signature: Mapping[str, Any]) -> Ignore:
+    """Return the Ignore to raise, with what takes the place of the current run on it."""
+    if signature.get("subtask_type") in WORKFLOWS:
+        return _replaced_by_workflow(task, signature)
+    call = replacement(task, signature)
     directive = Ignore(f"replaced by {call.message.task}")
     if task.request.is_eager:
         directive.outgoing = EagerRetry(call.message)
     else:
         directive.outgoing = told_before(task.app, call)
     return directive
+
+
+def _replaced_by_workflow(task: Task[..., Any], signature: Mapping[str, Any]) -> Ignore:
+    """Its last run gets this run's id, so that whoever waits for this one waits for that."""
+    request = task.request
+    whole = named(read_all(signature), request.id or new_id())
+    add_links(whole, "link", list(request.callbacks or ()))
+    add_links(whole, "link_error", list(request.errbacks or ()))
+    steps = [whole, *map(read_all, reversed(request.chain or ()))]
+    sig = chain_sig(steps) if len(steps) > 1 else whole
+    assign_ids(sig, ids_after(request.id, "replaced", request.retries))
+    sig = normal(sig, single=True)
+    if request.chord is not None or request.group:
+        sig = placed(sig, _place_of(request))
+    family: dict[str, Any] = {
+        "parent_id": request.parent_id,
+        "root_id": request.root_id or request.id,
+        "reply_to": request.reply_to,
+        "replaced_task_nesting": request.replaced_task_nesting + 1,
+    }
+    if request.stamped_headers:
+        family.update(stamps=request.stamps, stamped_headers=request.stamped_headers)
+    begun: list[Launch | OpenJoin] = []
+    for step in launches(sig, expires=task.app.settings.result_chord_expires):
+        if isinstance(step, Launch):
+            step = Launch(step.task, step.args, step.kwargs, {**step.options, **family})  # noqa: PLW2901
+        begun.append(step)
+    if not begun:
+        raise UsageError(f"{task.name} cannot be replaced by {signature!r}: nothing is in it.")
+    directive = Ignore(f"replaced by a {signature['subtask_type']}")
+    if request.is_eager:
+        directive.outgoing = EagerWorkflow(tuple(begun))
+        return directive
+    messages = [
+        told_before(task.app, prepared(task.app, s)) for s in begun if isinstance(s, Launch)
+    ]
+    joins = [step for step in begun if isinstance(step, OpenJoin)]
+    directive.outgoing = Effects(outgoing=tuple(messages), joins=tuple(joins))
+    return directive
+
+
+def _place_of(request: Context) -> dict[str, Any]:
+    """Return the options by which another run takes this one's place among others."""
+    place = {"group_id": request.group, "group_index": request.group_index, "chord": request.chord}
+    return {name: value for name, value in place.items() if value is not None}
+
+
+def added_to_chord(task: Task[..., Any], signature: Mapping[str, Any], *, lazy: bool) -> Any:
+    """Have the chord of this run wait for one call more; return its handle, or it if ``lazy``.
+
+    The call is sent, and counted, together with the end of this run; a run that is retried adds
+    nothing. Raises ValueError where the run is in no chord.
+    """
+    request = task.request
+    if not request.chord or not request.group:
+        raise ValueError(f"{task.name} does not run in a chord, so nothing can be added to it.")
+    whole = read_all(signature)
+    assign_ids(whole, ids_after(request.id, "added", request.retries, len(request.additions)))
+    sig = placed(normal(whole, single=True), {"group_id": request.group, "chord": request.chord})
+    family = {"root_id": request.root_id, "parent_id": request.id}
+    outgoing: list[Any] = []
+    grow = GrowJoin(request.group)
+    for step in () if lazy else launches(sig):
+        if isinstance(step, OpenJoin):
+            raise UsageError(f"{task.name}.add_to_chord takes a task or a chain, not a group.")
+        call = prepared(
+            task.app, Launch(step.task, step.args, step.kwargs, {**step.options, **family})
+        )
+        is_eager = request.is_eager
+        outgoing.append(EagerRetry(call.message) if is_eager else told_before(task.app, call))
+    request.update(additions=(*request.additions, Addition(grow, tuple(outgoing))))
+    return Signature.from_dict(sig, app=task.app) if lazy else handle_on(sig, task.app)
 
 
 def _listed(value: Any) -> list[Any]:

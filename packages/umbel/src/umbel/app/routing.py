@@ -35,6 +35,7 @@ class Router:
             routing_key=settings.task_default_routing_key,
             exchange_type=settings.task_default_exchange_type,
             max_priority=settings.task_queue_max_priority,
+            arguments=_of_type(settings.task_default_queue_type),
         )
         self.queues: dict[str, Queue] = {
             queue.name: queue for queue in _listed_queues(settings, self.default)
@@ -95,6 +96,7 @@ class Router:
             name,
             exchange_type=kind or self._settings.task_default_exchange_type,
             max_priority=self._settings.task_queue_max_priority,
+            arguments=_of_type(self._settings.task_create_missing_queue_type),
         )
         self._made[name] = queue
         return queue
@@ -131,6 +133,7 @@ class Router:
                 routing_key=key,
                 exchange_type=kind or own_kind or self._settings.task_default_exchange_type,
                 max_priority=self._settings.task_queue_max_priority,
+                arguments=_of_type(self._settings.task_create_missing_queue_type),
             )
         return self.named(key)
 
@@ -262,6 +265,11 @@ def symbol(path: str, where: str) -> Any:
 
 
 # --- queues ---------------------------------------------------------------------------------------
+
+
+def _of_type(kind: str | None) -> dict[str, str]:
+    """Return the arguments of a queue of this type: classic, the broker's own, needs none."""
+    return {} if kind in {None, "", "classic"} else {"x-queue-type": str(kind)}
 
 
 def queue_from(given: Any, settings: Settings, name: str | None = None) -> Queue:

@@ -26,7 +26,7 @@ from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, signals
-from umbel.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from umbel.errors import Ignore, Reject, Retry, TaskInterrupted
 from umbel.model.outcome import (
     Failed,
     Ignored,
@@ -110,11 +110,11 @@ async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Co
 
 
 class _Interruptible:
-    """Awaits a coroutine; a cancellation that names a time limit is raised in it as one.
+    """Awaits a coroutine; a cancellation that names a TaskInterrupted raises that one in it.
 
-    asyncio can only throw CancelledError. The executor cancels with a SoftTimeLimitExceeded as the
-    message, and here, where the coroutine is driven, the one becomes the other: the task catches
-    the same exception in every pool.
+    asyncio can only throw CancelledError. The executor cancels with, say, a SoftTimeLimitExceeded
+    as the message, and here, where the coroutine is driven, the one becomes the other: the task
+    catches the same exception in every pool.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -129,7 +129,7 @@ class _Interruptible:
                     value = yield waited_for
                 except asyncio.CancelledError as cancelled:
                     limit = cancelled.args[0] if cancelled.args else None
-                    if isinstance(limit, SoftTimeLimitExceeded):
+                    if isinstance(limit, TaskInterrupted):
                         running = asyncio.current_task()
                         if running is not None:
                             running.uncancel()  # it is not cancelled: it may go on
@@ -357,6 +357,8 @@ class _ThreadLoop(threading.local):
 
 
 _own = _ThreadLoop()
+_in_loops: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
+"""By thread: the loop that it is in, and what it runs there."""
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -373,6 +375,8 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
         kept = _own.kept = _Kept()
     loop = kept.loop
     task = loop.create_task(_interruptible(coroutine))
+    ident = threading.get_ident()
+    _in_loops[ident] = (loop, task)
     try:
         return loop.run_until_complete(task)
     except BaseException as error:
@@ -381,11 +385,26 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
         # Raised by a signal handler while the loop waited: it belongs to the coroutine, which must
         # not be left behind for the next run to go on with.
         task.cancel(error)
-        if isinstance(error, SoftTimeLimitExceeded):
+        if isinstance(error, TaskInterrupted):
             return loop.run_until_complete(task)
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
         raise
+    finally:
+        del _in_loops[ident]
+
+
+def interrupt_coroutine(thread: int, error: TaskInterrupted) -> bool:
+    """Raise this in the coroutine that ``run_coroutine`` runs there; False if there is none.
+
+    For other threads: what is raised in a thread that waits in its loop does not wake it.
+    """
+    found = _in_loops.get(thread)
+    if found is None:
+        return False
+    loop, task = found
+    loop.call_soon_threadsafe(task.cancel, error)  # nothing, where it has ended meanwhile
+    return True
 
 
 async def _interruptible(coroutine: Coroutine[Any, Any, Any]) -> Any:

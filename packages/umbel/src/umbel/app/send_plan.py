@@ -143,6 +143,7 @@ class SendPlan:
         "_policy",
         "_priority",
         "_queue",
+        "_replies",
         "_serializer",
         "_shadow_name",
         "_soft_time_limit",
@@ -161,6 +162,9 @@ class SendPlan:
         settings = self.settings = app.settings
         own = {} if task is None else {key: task.own_attribute(key) for key in _TASK_DEFAULTS}
         self._defaults = {key: value for key, value in own.items() if value is not None}
+        # Only there is an address of ours in the message more than a name.
+        rpc = str(settings.result_backend).startswith("rpc")
+        self._replies = app.connections if rpc else None
         router = app.router
         queue = router.default
         routed: dict[str, Any] = {}
@@ -224,12 +228,20 @@ class SendPlan:
                 ignore_result=self._ignore_result,
                 origin=_identity.origin,
                 correlation_id=task_id,
-                reply_to=_identity.thread.reply_to,
+                reply_to=_identity.thread.reply_to if self._replies is None else self._reply_to(),
             ),
             self._queue,
             self._serializer,
             self.compression,
         )
+
+    def _reply_to(self) -> str:
+        """Return where the result is sent, if it is sent: this process's reply queue."""
+        if self._replies is not None:
+            address = self._replies.result_backend.reply_to
+            if address is not None:
+                return address
+        return _identity.thread.reply_to
 
     def _lineage(self, task_id: str, priority: int | None) -> tuple[str, str | None, int | None]:
         """Return root id, parent id and priority of a message sent inside a task."""
@@ -332,7 +344,7 @@ class SendPlan:
             kwargsrepr=self._shown(get("kwargsrepr"), kwargs),
             origin=get("origin") or _identity.origin,
             correlation_id=get("correlation_id") or task_id,
-            reply_to=get("reply_to") or _identity.thread.reply_to,
+            reply_to=get("reply_to") or self._reply_to(),
             replaced_task_nesting=get("replaced_task_nesting") or 0,
             stamped_headers=stamps,
             stamps=get("stamps") or {name: given[name] for name in stamps or () if name in given},

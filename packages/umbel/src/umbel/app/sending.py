@@ -67,7 +67,40 @@ async def asend(
     call = plan.prepare(args, kwargs, given)
     outgoing = told_before(app, call)
     await app.publishing.apublish((outgoing,), timeout=call.timeout, policy=call.policy)
-    tell_after(call.message, outgoing)
+    tell_after(app, call.message, outgoing)
+    return handle(plan, call.message, given)
+
+
+def send_within(
+    plan: SendPlan,
+    transaction: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    given: Mapping[str, Any] = _NO_OPTIONS,
+) -> AsyncResult[Any]:
+    """Do as ``send``, in the caller's own transaction: the message is sent when that is committed.
+
+    With ``outbox_url`` a row is written that a relay sends, else the broker takes part itself.
+    Raises NotSupported where it cannot, InvalidOption where ``transaction`` is nothing known.
+    """
+    call = plan.prepare(args, kwargs, given)
+    app = plan.app
+
+    def enlist(app: App, call: Call) -> None:
+        outgoing = told_before(app, call)
+        settings = app.settings
+        if settings.outbox_url is not None:
+            from umbel.outbox.writing import write  # noqa: PLC0415 - for those who use it
+
+            write(transaction, (outgoing,), table=settings.outbox_table)
+        else:
+            app.connections.sending_broker.publish_within(transaction, (outgoing,))
+        tell_after(app, call.message, outgoing)
+
+    if app.middleware:
+        through(app, call, enlist)
+    else:
+        enlist(app, call)
     return handle(plan, call.message, given)
 
 
@@ -75,7 +108,7 @@ def transmit(app: App, call: Call) -> None:
     """Encode, tell those who listen, publish."""
     outgoing = told_before(app, call)
     app.publishing.publish((outgoing,), timeout=call.timeout, policy=call.policy)
-    tell_after(call.message, outgoing)
+    tell_after(app, call.message, outgoing)
 
 
 def through(app: App, call: Call, last: Callable[[App, Call], None]) -> None:
@@ -171,8 +204,10 @@ def _with_body(
     return encode(changed, serializer=call.serializer, compression=call.compression)
 
 
-def tell_after(message: TaskMessage, outgoing: Outgoing) -> None:
+def tell_after(app: App, message: TaskMessage, outgoing: Outgoing) -> None:
     """Tell those who listen that the broker holds this message."""
+    if app.settings.task_send_sent_event:
+        app.events.tell_sent(message, outgoing)
     if signals.after_task_publish.receivers:
         signals.after_task_publish.send(
             sender=message.task,

@@ -52,7 +52,12 @@ def make_record(
     if state == "FAILURE" and settings.result_failure_expires is not None:
         expires = settings.result_failure_expires
     return ResultRecord(
-        task_id=task_id, state=state, document=document, final=final, expires=expires
+        task_id=task_id,
+        state=state,
+        document=document,
+        final=final,
+        expires=expires,
+        reply_to=None if request is None else request.reply_to,
     )
 
 

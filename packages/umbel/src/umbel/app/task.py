@@ -23,6 +23,7 @@ from umbel.app.pydantic_arguments import dumped, with_models
 from umbel.app.repeated_calls import RepeatedCalls
 from umbel.app.send_plan import SendPlan
 from umbel.app.storing import make_record
+from umbel.app.transactional_calls import TransactionalCalls
 from umbel.errors import Retry
 from umbel.workflows.signature import Signature
 
@@ -37,7 +38,7 @@ R = TypeVar("R")
 HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "shadow_name")
 
 
-class Task(RepeatedCalls, Generic[P, R]):
+class Task(RepeatedCalls, TransactionalCalls[P, R], Generic[P, R]):
     """One task of one app. Its attributes are shared by all its runs; a run's own are ``request``.
 
     Subclass it for hooks and defaults (``base=``), or with a ``run`` method for a class-based task
@@ -118,7 +119,7 @@ class Task(RepeatedCalls, Generic[P, R]):
         UnknownOption (a TypeError), InvalidOption (a ValueError), and what ``delay`` raises.
         """
         plan = self.plan
-        args, kwargs = self._checked(args, kwargs)
+        args, kwargs = self.checked_call(args, kwargs)
         if task_id or link or link_error or shadow or producer:
             given.update(task_id=task_id, link=link, link_error=link_error, shadow=shadow)
         if plan.settings.task_always_eager:
@@ -137,7 +138,7 @@ class Task(RepeatedCalls, Generic[P, R]):
     ) -> AsyncResult[R]:
         """Do as ``apply_async``, without blocking the event loop."""
         plan = self.plan
-        args, kwargs = self._checked(args, kwargs)
+        args, kwargs = self.checked_call(args, kwargs)
         if plan.settings.task_always_eager:
             return cast("AsyncResult[R]", self._apply_always(args, kwargs, given))
         return await sending.asend(plan, args, kwargs, given)
@@ -170,7 +171,7 @@ class Task(RepeatedCalls, Generic[P, R]):
         ``throw``: raise what it raised; ``task_eager_propagates`` unless given.
         """
         plan = self.plan  # before the check, which is made with it
-        args, kwargs = self._checked(args, kwargs)
+        args, kwargs = self.checked_call(args, kwargs)
         if throw is None:
             throw = plan.settings.task_eager_propagates
         from umbel.app import eager  # noqa: PLC0415 - the runner brings asyncio; senders need neither
@@ -186,7 +187,8 @@ class Task(RepeatedCalls, Generic[P, R]):
         throw = self.app.settings.task_eager_propagates
         return eager.apply(self, args, kwargs, given, throw=throw)
 
-    def _checked(self, args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def checked_call(self, args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments of a call as they are sent. Raises TaskSignatureMismatch."""
         if type(args) is not tuple or type(kwargs) is not dict:
             args, kwargs = options.checked_arguments(args, kwargs, lambda: f"Task {self.name}")
         check = self.argument_check
@@ -240,6 +242,23 @@ class Task(RepeatedCalls, Generic[P, R]):
         """End what ``push_request`` began."""
         context.pop()
 
+    def cancelled(self) -> bool:
+        """Tell whether the run that calls this should come to an end.
+
+        True once it was revoked (also without ``terminate``), passed its soft time limit, lost its
+        lease, or its worker is shutting down; ``request.cancelled`` says which. For code that no
+        exception reaches, such as long calls of C: look between two of them. It must be asked on
+        the task's own thread (or coroutine, or greenlet). False where no worker runs the task.
+        """
+        running = context.worker_run()
+        return running is not None and running.request.cancelled is not None
+
+    @property
+    def shutdown_requested(self) -> bool:
+        """Whether the worker that runs this is shutting down; False where no worker does."""
+        running = context.worker_run()
+        return running is not None and running.request.shutdown_requested
+
     def retry(
         self,
         args: Sequence[Any] | None = None,
@@ -287,8 +306,7 @@ class Task(RepeatedCalls, Generic[P, R]):
         end. An eager run is followed by it at once, and its value becomes this run's.
         """
         sig = self.on_replace(sig)
-        call = repeating.replacement(self, sig)
-        directive = repeating.replaced(self, call)
+        directive = repeating.replaced_by(self, sig)
         self.request.update(replacements=[directive.outgoing])
         raise directive
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from umbel.app.current import get_current_app
+from umbel.config import delivery_semantics
 from umbel.config.settings import Settings
-from umbel.errors import MaxRetriesExceededError, OperationalError
+from umbel.errors import ImproperlyConfigured, MaxRetriesExceededError, OperationalError
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -47,6 +48,31 @@ def _acks_on_failure(settings: Settings) -> bool:
 def _acks_on_timeout(settings: Settings) -> bool:
     own = settings.task_acks_on_timeout
     return bool(settings.task_acks_on_failure_or_timeout if own is None else own)
+
+
+class _FromDelivery(FromSettings):
+    """An older word about acknowledgement: what ``delivery`` of the task means, where it is set."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(lambda settings: getattr(settings, setting))
+        self._word = setting.removeprefix("task_")
+
+    def __get__(self, task: TaskAttributes | None, owner: type) -> Any:
+        named = None if task is None else task.own_attribute("delivery")
+        meant = delivery_semantics.SPELLED.get(named) if isinstance(named, str) else None
+        if meant is not None:
+            return meant[self._word]
+        return super().__get__(task, owner)
+
+
+class _Delivery(FromSettings):
+    """The name of what a task gets, however it was spelled."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda settings: settings.task_delivery)
+
+    def __get__(self, task: TaskAttributes | None, owner: type) -> Any:
+        return None if task is None else delivery_semantics.semantics_of(acks_late=task.acks_late)
 
 
 class TaskAttributes:
@@ -87,12 +113,18 @@ class TaskAttributes:
 
     # --- running ---
 
-    acks_late: bool = _setting("task_acks_late")
+    delivery: str = _Delivery()  # type: ignore[assignment]  # descriptor
+    """``at_least_once`` or ``at_most_once``. Not set: as the next ones or ``task_delivery`` say."""
+    acks_late: bool = _FromDelivery("task_acks_late")  # type: ignore[assignment]  # descriptor
     acks_on_failure: bool = FromSettings(_acks_on_failure)  # type: ignore[assignment]  # descriptor
     acks_on_timeout: bool = FromSettings(_acks_on_timeout)  # type: ignore[assignment]  # descriptor
     acks_on_failure_or_timeout: bool = _setting("task_acks_on_failure_or_timeout")
-    reject_on_worker_lost: bool | None = _setting("task_reject_on_worker_lost")
+    reject_on_worker_lost: bool | None = _FromDelivery(  # type: ignore[assignment]  # descriptor
+        "task_reject_on_worker_lost"
+    )
     retry_on_worker_lost: bool = _setting("task_retry_on_worker_lost")
+    quarantine_failures: bool = _setting("task_quarantine_failures")
+    """Set the message aside when the task fails for good, unless the error is among ``throws``."""
     time_limit: float | None = None
     """Hard limit; None: the worker's own (``task_time_limit``)."""
     soft_time_limit: float | None = None
@@ -155,6 +187,23 @@ class TaskAttributes:
             if name in cls.__dict__:
                 return None if isinstance(cls.__dict__[name], FromSettings) else getattr(self, name)
         return None
+
+    def check_delivery(self) -> None:
+        """Raise ImproperlyConfigured where ``delivery`` is unknown or contradicts an older word."""
+        named = self.own_attribute("delivery")
+        if named is None:
+            return
+        if named not in delivery_semantics.SEMANTICS:
+            choices = " or ".join(map(repr, delivery_semantics.SEMANTICS))
+            raise ImproperlyConfigured(
+                f"Task {self.name}: delivery is {named!r}; it takes {choices}."
+            )
+        said = {word: self.own_attribute(word) for word in delivery_semantics.OLDER_WORDS}
+        for word in delivery_semantics.contradictions(named, said):
+            raise ImproperlyConfigured(
+                f"Task {self.name}: delivery={named!r} and {word}={said[word]!r} contradict each "
+                "other; keep one of them."
+            )
 
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
