@@ -62,10 +62,10 @@ def test_sound_settings(app):
 
 
 def test_settings_without_effect_are_named(app):
-    app.conf.update(task_protocol=1, broker_heartbeat=3)
+    app.conf.update(task_protocol=1, broker_pool_limit=3)
     (_, found) = check_settings(app)
     assert found.level == "warn"
-    assert found.detail.endswith("in this version of Umbel: broker_heartbeat, task_protocol")
+    assert found.detail.endswith("in this version of Umbel: broker_pool_limit, task_protocol")
 
 
 def test_tasks_are_listed_up_to_eight(app):

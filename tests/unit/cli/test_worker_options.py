@@ -89,6 +89,9 @@ def test_all_common_options_in_both_places():
         ("-E", "task_events", True),
         ("--task-events", "task_events", True),
         ("--events", "task_events", True),
+        ("--heartbeat-interval 5", "heartbeat_interval", 5.0),
+        ("--without-heartbeat", "without_heartbeat", True),
+        ("-B", "beat", True),
         ("-O fair", "optimization", "fair"),
         ("--prefetch-multiplier 1", "prefetch_multiplier", 1),
         ("--time-limit 1.5", "time_limit", 1.5),
@@ -101,6 +104,7 @@ def test_all_common_options_in_both_places():
         ("--discard", "purge", True),
         ("-f x.log", "logfile", "x.log"),
         ("--logfile=x.log", "logfile", "x.log"),
+        ("--http :9100", "http", ":9100"),
         ("--pidfile x.pid", "pidfile", "x.pid"),
         ("--uid nobody", "uid", "nobody"),
         ("--gid nogroup", "gid", "nogroup"),
@@ -180,10 +184,7 @@ def test_a_program_that_runs_its_own_worker_needs_no_app_option():
         ("worker -A p --umask 9", "'9' is no octal number"),
         ("worker -A p word", "'word' is not expected here"),
         ("worker -A p --time-limit -1", "-1.0 is not in the range"),
-        ("worker -A p -B", "There is no scheduler yet"),
-        ("worker -A p --beat", "There is no scheduler yet"),
-        ("worker -A p -s file", "There is no scheduler yet"),
-        ("worker -A p --scheduler x", "There is no scheduler yet"),
+        ("worker -A p --scheduler x", "Schedules rest in Umbel's own store"),
         ("worker -A p --autoscale 10,1", "does not change its size yet"),
         ("worker -A p -D", "use systemd"),
         ("worker -A p --executable x", "the Python it runs on"),
@@ -206,8 +207,7 @@ def test_a_directory_that_is_not_there_is_refused():
 
 
 def test_options_that_have_no_meaning_here_are_accepted():
-    words = "worker -A p --without-gossip --without-mingle --without-heartbeat"
-    words += " --heartbeat-interval 3 -S revoked.db --skip-checks"
+    words = "worker -A p --without-gossip --without-mingle -S revoked.db --skip-checks"
     assert parse(words) == WorkerOptions(app="p")
 
 

@@ -117,6 +117,7 @@ def check_broker(app: App) -> list[Finding]:
             _reached("broker", shown, version, seconds),
             *check_server(broker),
             *check_workers(broker),
+            *check_quarantine(app),
         ]
     except UmbelError as error:
         return [fail("broker", f"{shown}: {error}", _reach_advice(shown, error))]
@@ -137,6 +138,21 @@ def check_workers(broker: Broker) -> list[Finding]:
     if nodes:
         return [ok("workers", ", ".join(sorted(one.name for one in nodes)))]
     return [warn("workers", "none is alive on this broker", "Start one: umbel worker -A ...")]
+
+
+def check_quarantine(app: App) -> list[Finding]:
+    """Look whether something was set aside that nobody has looked at."""
+    if not app.broker.capabilities.quarantine:
+        return []
+    names = app.quarantine.queues()
+    found = [one for one in app.broker.stats(names) if one.quarantined_since is not None]
+    if not found:
+        return [ok("quarantine", f"nothing was set aside in {', '.join(names)}")]
+    told = ", ".join(
+        f"{one.name}: {one.quarantined}, the oldest of {one.quarantined_since:%Y-%m-%d %H:%M} UTC"
+        for one in found
+    )
+    return [warn("quarantine", told, "Look at it: umbel quarantine list")]
 
 
 def check_backend(app: App) -> list[Finding]:

@@ -39,25 +39,31 @@ class _Entry(NamedTuple):
 _COMMANDS = {
     "worker": _Entry("work_command", "worker", "Run tasks."),
     "dev": _Entry("dev_command", "dev", "Run a worker that starts anew when a file changes."),
+    "beat": _Entry("beat_command", "beat", "Send periodic tasks when they are due."),
+    "schedule": _Entry("schedule_commands", "schedule", "Show and change the schedule."),
     "call": _Entry("task_commands", "call", "Send a task."),
     "result": _Entry("task_commands", "result", "Show the result of a task."),
     "purge": _Entry("queue_commands", "purge", "Delete the messages that wait in queues."),
+    "quarantine": _Entry("shelf_commands", "quarantine", "Look after what workers set aside."),
+    "delayed": _Entry("shelf_commands", "delayed", "Look after what rests until its time."),
     "status": _Entry("fleet_commands", "status", "Show the workers that are alive."),
+    "inspect": _Entry("remote_commands", "inspect", "Ask the workers something."),
+    "control": _Entry("remote_commands", "control", "Tell the workers something."),
+    "events": _Entry("events_command", "events", "Show what workers and tasks do."),
     "report": _Entry("report_command", "report", "Print what a bug report should contain."),
+    "migrate": _Entry(
+        "migrate_command", "migrate", "Bring the tables of a store up to this release."
+    ),
+    "outbox": _Entry("outbox_commands", "outbox", "Look after what delay_tx wrote."),
     "doctor": _Entry("doctor_command", "doctor", "Look for what is wrong, and say what to do."),
 }
 
 _ELSEWHERE = {
-    "beat": "There is no scheduler yet.",
-    "events": "There is no event monitor yet; umbel status shows the workers.",
-    "inspect": "There is no remote control yet; umbel status shows the workers.",
-    "control": "There is no remote control yet.",
     "multi": "Umbel starts no daemons: use systemd, supervisord or containers, one worker each.",
     "shell": "Use python -i with your app's module.",
-    "flower": "Flower works on Celery's events, which are not sent yet.",
+    "flower": "Flower is a program of its own: celery -b URL flower, beside the real Celery.",
     "upgrade": "Both spellings of every Celery setting are read as they are.",
-    "amqp": "There is no AMQP broker yet.",
-    "migrate": "Workers of Umbel and of Celery share the queues: let one take over the other's.",
+    "amqp": "Use rabbitmqctl, or the management page of RabbitMQ.",
     "logtool": "Read the log with the tools you have.",
     "graph": "Umbel has no bootsteps to draw.",
     "list": "umbel status shows the workers and their queues.",

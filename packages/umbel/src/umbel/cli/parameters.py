@@ -115,14 +115,18 @@ class EnvOption(click.Option):
         return f"{hint} (from the environment: {' or '.join(names)})"
 
 
-def give_environment(command: click.Command) -> click.Command:
+def give_environment(command: click.Command, group: str = "") -> click.Command:
     """Let ``UMBEL_<COMMAND>_<OPTION>`` and ``CELERY_<COMMAND>_<OPTION>`` give every option.
 
-    What the command line says wins. Options that brought their own variables keep them.
+    What the command line says wins. Options that brought their own variables keep them. Commands
+    of a group have both names: ``UMBEL_<GROUP>_<COMMAND>_<OPTION>``.
     """
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            give_environment(each, f"{command.name}_")
     for parameter in command.params:
         if isinstance(parameter, EnvOption) and parameter.envvar is None and parameter.name:
-            end = f"{command.name}_{parameter.name}".upper().replace("-", "_")
+            end = f"{group}{command.name}_{parameter.name}".upper().replace("-", "_")
             parameter.envvar = [f"UMBEL_{end}", f"CELERY_{end}"]
     return command
 

@@ -37,13 +37,15 @@ def purge(
         raise click.UsageError("No queue is left to purge.")
     broker = app.broker
     stats = broker.stats(chosen)
-    waiting = sum(one.ready + one.delayed for one in stats)
+    waiting = sum(one.ready + (one.delayed or 0) for one in stats)
     if not force:
         click.echo("This deletes what waits in:")
         for one in stats:
             resting = f", {one.delayed} for later" if one.delayed else ""
             claimed = f" ({one.claimed} being worked on stay)" if one.claimed else ""
             click.echo(f"  {one.name}: {one.ready} ready{resting}{claimed}")
+        if any(one.delayed is None for one in stats):
+            click.echo("What rests there for later stays: this broker cannot drop it.")
         click.confirm("It cannot be undone. Delete?", abort=True)
     total = sum(broker.purge(name) for name in chosen)
     where = f"{len(chosen)} queue{'s' if len(chosen) != 1 else ''}"

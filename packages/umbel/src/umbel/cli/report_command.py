@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from umbel.app.banner import delivery_promises
 from umbel.cli.invocation import common_options, invocation
 from umbel.version import __version__
 
@@ -32,7 +33,7 @@ _PACKAGES = (
 @click.command()
 @common_options
 def report() -> int:
-    """Print versions, platform and the settings that differ from the defaults.
+    """Print versions, platform, settings that differ from the defaults, and what tasks get.
 
     Passwords and secrets are masked; look it over before you publish it all the same.
     """
@@ -40,6 +41,9 @@ def report() -> int:
     click.echo(bug_report())
     click.echo(f"app -> {app.main or 'default'} (profile {app.settings.profile})\n")
     click.echo(app.conf.humanize(with_defaults=False, censored=True))
+    click.echo("\ndelivery of tasks:")
+    for name, promise in delivery_promises(app).items():
+        click.echo(f"  {name}: {promise}")
     return 0
 
 

@@ -19,9 +19,10 @@ from umbel.worker.worker_options import POOLS, WorkerOptions
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
 _REFUSED = {
-    ("-B", "--beat"): (True, "There is no scheduler yet."),
-    ("-s", "--schedule", "--schedule-filename"): (False, "There is no scheduler yet."),
-    ("--scheduler",): (False, "There is no scheduler yet."),
+    ("--scheduler",): (
+        False,
+        "Schedules rest in Umbel's own store; add entries by umbel schedule add.",
+    ),
     ("--autoscale",): (False, "A worker does not change its size yet; give -c the larger number."),
     ("-D", "--detach"): (
         True,
@@ -34,9 +35,8 @@ _REFUSED = {
 _ACCEPTED = {
     ("--without-gossip",): True,
     ("--without-mingle",): True,
-    ("--without-heartbeat",): True,
-    ("--heartbeat-interval",): False,
     ("-S", "--statedb"): False,
+    ("-s", "--schedule", "--schedule-filename"): False,
 }
 """Options without effect here: workers do not chatter, and revoked ids rest in the broker."""
 
@@ -97,7 +97,14 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
     "task_events",
     is_flag=True,
     default=None,
-    help="Accepted; this version sends no events.",
+    help="Tell monitors of every task.",
+)
+@_option("-B", "--beat", is_flag=True, help="Run a scheduler beside it, on any number of workers.")
+@_option("--without-heartbeat", is_flag=True, help="Tell monitors nothing of the worker itself.")
+@_option(
+    "--heartbeat-interval",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds between its signs of life for monitors (2).",
 )
 @_option(
     "-O",
@@ -116,6 +123,7 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 @_option("--pool-start-method", type=StartMethod(("fork",), "METHOD"), help="Only fork.")
 @_option("--shutdown-timeout", type=click.FloatRange(min=0), help="Seconds a warm stop may take.")
 @_option("--purge", "--discard", "purge", is_flag=True, help="Empty the queues first, unasked.")
+@_option("--http", metavar="ADDRESS", help="Tell health and metrics here: host:port or unix:/path.")
 @_option("--pidfile", metavar="PATH", help="File for the process id.")
 @_option("--uid", metavar="USER", help="User to become.")
 @_option("--gid", metavar="GROUP", help="Group to become.")
