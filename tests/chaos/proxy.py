@@ -15,6 +15,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._drop_replies = False
+        self._drop_commands = False
         self._delivered = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._held: list[tuple[socket.socket, bytes]] = []
@@ -32,6 +33,11 @@ class Proxy:
         self._delivered.clear()
         self._drop_replies = True
 
+    def swallow(self) -> None:
+        """From now on nothing arrives anywhere, and nobody is told: half-open connections."""
+        self._delivered.clear()
+        self._drop_replies = self._drop_commands = True
+
     def hold_commands(self) -> None:
         """Keep what clients send from now on, as a stalled network does."""
         self._delivered.clear()
@@ -39,7 +45,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Let new commands through; what is held stays held until ``sever``."""
-        self._drop_replies = self._hold = False
+        self._drop_replies = self._drop_commands = self._hold = False
 
     def wait_delivered(self) -> None:
         """Wait until a command has arrived (or is held) since the network was broken."""
@@ -59,7 +65,7 @@ class Proxy:
         for server, data in held:
             with contextlib.suppress(OSError):
                 server.sendall(data)
-        self._drop_replies = self._hold = False
+        self._drop_replies = self._drop_commands = self._hold = False
 
     def close(self) -> None:
         """Close everything."""
@@ -75,7 +81,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # the server is away: so it is for who comes through us
+                _end(client)
+                continue
             self._pairs.append((client, server))
             for function, ends in ((self._forth, (client, server)), (self._back, (server, client))):
                 thread = threading.Thread(target=function, args=ends, daemon=True)
@@ -85,6 +95,9 @@ class Proxy:
     def _forth(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                if self._drop_commands:
+                    self._delivered.set()
+                    continue
                 if self._hold:
                     self._held.append((server, data))
                     self._delivered.set()

@@ -236,6 +236,20 @@ def test_an_exchange_whose_reply_was_lost_is_not_performed_twice(
     assert places(station, QUEUE) == (0, 2, 0)
 
 
+def test_a_silent_connection_is_given_up_after_the_time_of_a_reply(
+    proxy: Proxy, drive: Drive
+) -> None:
+    # With the time for connecting on top, as it was, this would wait for an hour.
+    driver = drive(proxy.url(), socket_connect_timeout=3600.0)
+    with station_of(driver.broker(), driver.result_backend()) as station:
+        station.broker.declare([QUEUE])
+        consumer = station.consumer(QUEUE)
+        proxy.lose_replies()
+        with pytest.raises(OperationalError, match="timed out"):
+            consumer.exchange([], 1)
+        proxy.sever()
+
+
 def test_a_command_that_arrives_after_all_does_no_harm(
     proxy: Proxy, far: Station, station: Station
 ) -> None:
