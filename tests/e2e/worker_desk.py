@@ -39,6 +39,22 @@ def add(x: int, y: int) -> int:
 
 
 @app.task
+def total(numbers: list) -> int:
+    return sum(numbers)
+
+
+@app.task
+def count_values(values: list) -> int:
+    note("body", len(values))
+    return len(values)
+
+
+@app.task
+def note_failure(request, exc, traceback) -> None:
+    note("failure", type(exc).__name__)
+
+
+@app.task
 async def later(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return f"slept {{seconds}}"

@@ -14,7 +14,7 @@ from celery import Celery  # type: ignore[import-not-found, unused-ignore]  # th
 
 
 def make_app(url: str) -> Any:
-    app = Celery("peer", broker=url, backend=url)
+    app = Celery("peer", broker=url, backend=None if url.startswith("amqp") else url)
     app.conf.task_acks_late = True
     app.conf.broker_transport_options = {
         "visibility_timeout": 2,
@@ -40,6 +40,27 @@ def send(url: str, queue: str) -> None:
     for priority in (9, 4, 0):
         result = app.send_task("peer.add", (priority, 1), queue=queue, priority=priority)
         say(id=result.id, priority=priority)
+
+
+def send_by_rank(url: str, queue: str) -> None:
+    """On RabbitMQ: greater is more urgent; one message says nothing of a priority."""
+    app = make_app(url)
+    app.conf.task_queue_max_priority = 9
+    for priority in (0, 4, 9):
+        app.send_task("peer.add", (priority, 1), queue=queue, priority=priority)
+    app.send_task("peer.add", (0, 2), queue=queue)
+    say(sent=True)
+
+
+def take_by_rank(url: str, queue: str, count: str) -> None:
+    """On RabbitMQ: say the priorities of what is there, in the order of the broker."""
+    app = make_app(url)
+    app.conf.task_queue_max_priority = 9
+    with app.connection_for_read() as connection:
+        place = app.amqp.queues[queue](connection.default_channel)
+        for _ in range(int(count)):
+            message = place.get(no_ack=True)
+            say(priority=message.properties.get("priority"))
 
 
 def send_to_exchange(url: str, exchange: str, routing_key: str) -> None:
@@ -78,7 +99,9 @@ def work(url: str, queue: str) -> None:
 if __name__ == "__main__":
     what: dict[str, Callable[..., None]] = {
         "send": send,
+        "send_by_rank": send_by_rank,
         "send_to_exchange": send_to_exchange,
+        "take_by_rank": take_by_rank,
         "read": read,
         "work": work,
     }

@@ -100,21 +100,31 @@ class Notes:
 class Fleet:
     """Starts both kinds of process on a broker, a result store and a place for notes."""
 
-    def __init__(self, server: RedisServer, celery_python: str, first_database: int = 0) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        celery_python: str,
+        first_database: int = 0,
+        *,
+        broker_url: str | None = None,
+        results_url: str | None = None,
+    ) -> None:
+        """``broker_url`` and ``results_url``: where these are not databases of the server."""
         self._pythons = {"celery": celery_python, "umbel": sys.executable}
-        self.broker_url = server.url(first_database)
-        self.results_url = server.url(first_database + 1)
+        self.broker_url = broker_url or server.url(first_database)
+        self.results_url = results_url or server.url(first_database + 1)
         notes_url = server.url(first_database + 2)
         self.notes = Notes(notes_url)
-        self.broker: Any = redis.Redis.from_url(self.broker_url)
-        self.results: Any = redis.Redis.from_url(self.results_url)
+        self.broker: Any = redis.Redis.from_url(server.url(first_database))
+        self.results: Any = redis.Redis.from_url(server.url(first_database + 1))
         self._addresses = {
             "FLEET_BROKER": self.broker_url,
             "FLEET_RESULTS": self.results_url,
             "FLEET_NOTES": notes_url,
         }
 
-    def _environment(self, library: str, settings: dict[str, Any]) -> dict[str, str]:
+    def environment(self, library: str, settings: dict[str, Any]) -> dict[str, str]:
+        """Return the environment in which a program of this library finds the fleet's tasks."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -136,7 +146,7 @@ class Fleet:
 
     def client(self, library: str, **settings: Any) -> Client:
         """Start a client; close it."""
-        return Client(library, self._pythons[library], self._environment(library, settings))
+        return Client(library, self._pythons[library], self.environment(library, settings))
 
     def worker(self, library: str, *options: str, queues: str, **settings: Any) -> Program:
         """Start a worker; use it as a context manager. It takes messages soon: wait_ready."""
@@ -146,7 +156,7 @@ class Fleet:
         words += ["-l", "info", "-n", name, "-Q", queues, *options]
         if library == "celery":
             words += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
-        return Program(words, cwd=HOME, env=self._environment(library, settings))
+        return Program(words, cwd=HOME, env=self.environment(library, settings))
 
     def close(self) -> None:
         self.broker.close()
@@ -156,7 +166,7 @@ class Fleet:
 
 def wait_ready(worker: Program) -> Program:
     """Return once the worker takes messages."""
-    worker.wait_for(r"@fleet ready\.|Connected to Redis")
+    worker.wait_for(r"@fleet ready\.|Connected to (Redis|RabbitMQ)")
     return worker
 
 

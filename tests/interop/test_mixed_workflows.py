@@ -133,7 +133,7 @@ def test_a_chain_that_breaks(
 def test_errbacks_of_a_run_that_was_killed(
     client: Client, at: str, kind: str, notes: Notes
 ) -> None:
-    """Celery's parent process calls them itself; after a hard limit it does so twice."""
+    """Celery's parent process calls them itself, after a hard limit twice; of ours an executor."""
     name = new_name()
     task, args, options = {
         "hard limit": ("busy", [30], {"time_limit": 1}),
@@ -142,18 +142,31 @@ def test_errbacks_of_a_run_that_was_killed(
     errbacks = [("errback_by_id", (name,), at)]
     task_id = client.ask("send_linked", task, args, at, [], errbacks, **options)
     assert client.ask("outcome", task_id)["state"] == "FAILURE"
-    if at == "on-umbel":
-        client.call("who", queue=at)
-        assert notes.silent(name)
-        pytest.xfail("Umbel's supervisor finds these ends, and it calls and sends no errbacks yet")
-    assert notes.hear(name) == ["celery", task_id]
+    assert notes.hear(name) == [at.removeprefix("on-"), task_id]
 
 
-def test_a_chord_of_a_celery_client(celery_client: Client, at: str) -> None:
-    members, body = celery_client.ask("send_chord", at)
-    assert celery_client.ask("get_all", members) == [2, 3]
-    if at == "on-umbel":
-        celery_client.call("who", queue=at)
-        assert celery_client.ask("meta", body)["state"] == "PENDING"
-        pytest.xfail("Umbel's workers do not count the members of a chord yet: its body never runs")
-    assert celery_client.ask("get", body) == [2, 3]
+MIXES = ["celery celery", "umbel umbel", "celery umbel celery umbel"]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_chord_over_both(client: Client, then: str, mix: str) -> None:
+    """Sent by either; its header is counted by both, its body runs on either."""
+    members, body = client.ask("send_chord", [queue_of(one) for one in mix.split()], then)
+    values = list(range(2, 2 + len(members)))
+    assert client.ask("get_all", members) == values
+    assert client.ask("get", body) == values
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_everything_in_everything(client: Client, mix: str) -> None:
+    last = client.ask("send_nested", [queue_of(one) for one in mix.split()])
+    assert client.ask("get", last) == [[3, 4], [11, 21]]
+
+
+@pytest.mark.parametrize("mix", ["celery umbel", "umbel celery", "umbel umbel"])
+def test_a_chord_whose_header_fails(client: Client, then: str, mix: str, notes: Notes) -> None:
+    name = new_name()
+    queues = [queue_of(one) for one in mix.split()]
+    body = client.ask("send_broken_chord", queues, then, name)
+    assert client.ask("outcome", body)["state"] == "FAILURE"
+    assert notes.hear(name) == [then.removeprefix("on-"), body]

@@ -8,6 +8,7 @@ API.
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import pickle
 import sys
@@ -89,13 +90,42 @@ def send_chain(steps: list[Any]) -> list[str]:
     return ids
 
 
-def send_chord(queue: str) -> tuple[list[str], str]:
-    """Send two additions and a task that gets both; return the ids of the two, and of the third."""
+def send_chord(queues: list[str], then: str) -> tuple[list[str], str]:
+    """Send an addition to each queue, and a task that gets them all; return the ids."""
     from celery import chord
 
-    header = [fleet_tasks.add.s(number, 1).set(queue=queue) for number in (1, 2)]
-    result = chord(header)(fleet_tasks.same.s().set(queue=queue))
+    header = [fleet_tasks.add.s(n, 1).set(queue=queue) for n, queue in enumerate(queues, 1)]
+    result = chord(header)(fleet_tasks.same.s().set(queue=then))
     return [one.id for one in result.parent.results], result.id
+
+
+def send_nested(queues: list[str]) -> str:
+    """Send ``add | group | same | chord in a chord``, its tasks in turns to these queues."""
+    from celery import chain, chord, group
+
+    turn = itertools.cycle(queues)
+
+    def add(*args: int) -> Any:
+        call = fleet_tasks.add.s(*args).set(queue=next(turn))
+        return call.set(immutable=len(args) == 2)
+
+    def same() -> Any:
+        return fleet_tasks.same.s().set(queue=next(turn))
+
+    inner = chord([add(10, 1), add(20, 1)], same())
+    whole = chain(add(1, 1), group(add(1), add(2)), same(), chord([same(), inner], same()))
+    return whole.apply_async().id
+
+
+def send_broken_chord(queues: list[str], errback: str, name: str) -> str:
+    """Send a chord whose first member fails; return the id of its body."""
+    from celery import chord
+
+    header = [fleet_tasks.fail.s("builtin").set(queue=queues[0])]
+    header += [fleet_tasks.add.s(1, 1).set(queue=queue) for queue in queues[1:]]
+    body = fleet_tasks.same.s().set(queue=queues[-1])
+    body.on_error(fleet_tasks.errback_by_id.s(name).set(queue=errback))
+    return chord(header)(body).id
 
 
 def handle(task_id: str) -> Any:
@@ -190,7 +220,8 @@ def raised_by(function: str, *args: Any, **options: Any) -> dict[str, Any]:
 CALLS: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        send, send_unknown, send_later, send_many, send_linked, send_chord, send_chain, get,
+        send, send_unknown, send_later, send_many, send_linked, send_chord, send_chain,
+        send_nested, send_broken_chord, get,
         get_all, outcome, meta, returned_handle, wait_state, forget, revoke, raised_by,
     )
 }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from umbel.drivers.sqlfiles import load_migrations
 from umbel.drivers.sqlite import SqliteDriver, connection
 from umbel.drivers.sqlite.location import Location
 from umbel.errors import (
@@ -23,6 +24,7 @@ from umbel.errors import (
 )
 from umbel.model.delivery import Ack, Quarantine
 from umbel.model.queues import Queue
+from umbel.model.shelves import EVERYTHING, Shelf
 from umbel.testing.conformance.station import (
     PATIENCE,
     InThread,
@@ -38,8 +40,10 @@ from umbel.testing.conformance.station import (
     task_ids,
 )
 from umbel.testing.manual_clock import ManualClock
+from umbel.wire.envelope import dump_compact
 
 QUEUE = Queue("celery")
+NEWEST = len(load_migrations("umbel.drivers.sqlite"))
 
 # Python 3.12 and later warn of any fork beside threads, such as the one that times this test out.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -180,7 +184,7 @@ def test_many_may_open_a_new_file_at_once(make: Callable[..., SqliteDriver], fil
         assert thread.result()
     with raw(file) as database:
         assert database.execute("SELECT count(*) FROM umbel_result").fetchone() == (8,)
-        assert database.execute("SELECT version FROM umbel_schema").fetchall() == [(1,)]
+        assert database.execute("SELECT version FROM umbel_schema").fetchall() == [(NEWEST,)]
     database.close()
 
 
@@ -322,6 +326,35 @@ def test_what_has_expired_is_deleted(make: Callable[..., SqliteDriver], file: Pa
     database.close()
 
 
+def test_a_file_of_an_older_release_keeps_what_rests_and_what_was_set_aside(
+    make: Callable[..., SqliteDriver], file: Path
+) -> None:
+    message = dump_compact(outgoing(QUEUE, "old").message)
+    with raw(file) as database:
+        for number, statements in load_migrations("umbel.drivers.sqlite")[:2]:
+            database.executescript(statements)
+            database.execute("DELETE FROM umbel_schema")
+            database.execute("INSERT INTO umbel_schema (version) VALUES (?)", (number,))
+        database.execute("UPDATE umbel_place SET last = 1")
+        database.execute(
+            "INSERT INTO umbel_message (id, queue, priority, place, raw) VALUES (1, ?, 0, 1, ?)",
+            (QUEUE.name, message),
+        )
+        database.execute("INSERT INTO umbel_resting VALUES (?, 4e9, 1)", (QUEUE.name,))
+        database.execute(
+            "INSERT INTO umbel_quarantine (queue, priority, count, reason, detail, at, raw)"
+            " VALUES (?, 0, 3, 'worker lost', 'why', 1e9, ?)",
+            (QUEUE.name, message),
+        )
+    database.close()
+    shelves = make().broker().shelves()
+    (resting,) = shelves.page(Shelf.DELAYED, QUEUE.name, EVERYTHING, after=None, limit=9).entries
+    assert (resting.raw, resting.reason, resting.at.timestamp()) == (message, "", 4e9)
+    (aside,) = shelves.page(Shelf.QUARANTINE, QUEUE.name, EVERYTHING, after=None, limit=9).entries
+    assert (aside.raw, aside.reason, aside.count) == (message, "worker lost", 3)
+    assert (aside.worker, aside.error) == (None, None)
+
+
 def test_what_is_set_aside_is_kept_with_its_reason(station: Station, file: Path) -> None:
     station.send(QUEUE)
     consumer = station.consumer(QUEUE)
@@ -390,3 +423,20 @@ def in_child(call: Callable[[], str], *, uid: int) -> str:
     os.waitpid(pid, 0)
     with os.fdopen(reader, "rb") as stream:
         return stream.read().decode()
+
+
+class FullDisk:
+    """What SQLite is after a COMMIT for which there was no room: it has rolled back by itself."""
+
+    in_transaction = False
+
+    def execute(self, statement: str) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+
+def test_a_commit_for_which_there_was_no_room_is_known_to_be_undone(file: Path) -> None:
+    unwritten = connection.Connection(Location(file), BrokerUnavailable)
+    with pytest.raises(BrokerUnavailable, match=r"is full; nothing was written$"):
+        unwritten._commit(FullDisk())  # type: ignore[arg-type] # as much as it needs
