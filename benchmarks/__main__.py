@@ -1,4 +1,4 @@
-"""``python -m benchmarks run``: measure, print the table, keep the figures."""
+"""``python -m benchmarks run``: measure, print the table, keep them; ``delayed``: what rests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import record, report
+from benchmarks import delayed, record, report
 from benchmarks.catalogue import BY_NAME, PEERS
 from benchmarks.running import run
 from benchmarks.scenarios import QUICK, SCENARIOS, Scale
@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "show":
         print(report.markdown(record.read(options.file)))
         return 0
+    if options.command == "delayed":
+        _delayed(options)
+        return 0
     peers = [BY_NAME[name] for name in options.peers]
     scale = QUICK if options.quick else _scale(options.seconds)
     found = run(peers, options.scenarios, repeat=options.repeat, scale=scale)
@@ -30,6 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text)
     print(f"written to {record.write(found, text)}", file=sys.stderr)
     return 1 if found.failures else 0
+
+
+def _delayed(options: argparse.Namespace) -> None:
+    found = [
+        delayed.measure(
+            store, tasks=options.tasks, due=options.due, rate=options.rate, burst=options.burst
+        )
+        for store in options.stores
+    ]
+    print(delayed.markdown(found))
 
 
 def _scale(seconds: float) -> Scale:
@@ -68,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--repeat", type=int, default=5)
     runs.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
     runs.add_argument("--quick", action="store_true", help="0.4 s each: to see that it works")
+    rests = commands.add_parser("delayed", help="measure a worker beside resting tasks")
+    rests.add_argument("--stores", type=_names(["redis", "sqlite"]), default=["redis", "sqlite"])
+    rests.add_argument("--tasks", type=int, default=1_000_000, help="that rest, due in a day")
+    rests.add_argument("--due", type=int, default=20_000, help="that become due, one by one")
+    rests.add_argument("--rate", type=float, default=500.0, help="of these, in a second")
+    rests.add_argument("--burst", type=int, default=100_000, help="that become due at one moment")
     commands.add_parser("list", help="name peers and scenarios")
     shows = commands.add_parser("show", help="print the table of an earlier run")
     shows.add_argument("file", type=Path)

@@ -56,6 +56,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks/s to expect, for the length of the queue only."""
     result_hash: str | None = None
     """The Redis hash its results are fields of; others have a key for each."""
+    result_query: str = ""
+    """The query in PostgreSQL that counts what it keeps of ended tasks."""
     store: str = "redis"
     extra: Mapping[str, str] = {}
     """More environment variables."""
@@ -260,6 +262,34 @@ PEERS: tuple[Peer, ...] = (
         shape_extra={Shape.MANY: {"BENCH_ASYNC": "1"}},
     ),
     Peer(
+        name="umbel-postgres",
+        environment=None,
+        module="umbel",
+        package="umbel",
+        imports="from umbel import Umbel",
+        delivery=AT_LEAST_ONCE,
+        why="native profile: late ack, leases",
+        commands=_UMBEL,
+        rate=_rates(4_000, 5_000, 4_000),
+        result_query="SELECT count(*) FROM umbel.result",
+        store="postgresql",
+        shape_extra={Shape.MANY: {"BENCH_ASYNC": "1"}},
+    ),
+    Peer(
+        name="procrastinate",
+        environment="procrastinate",
+        module="procrastinate",
+        package="procrastinate",
+        imports="from procrastinate import App",
+        delivery=AT_MOST_ONCE,
+        why="a stalled job stays 'doing' until a task of yours retries it; keeps no return values",
+        commands=_same("-m", "benchmarks.peers.procrastinate.app"),
+        rate=_rates(300, 450, 400),
+        result_query="SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
+        store="postgresql",
+        latency=False,
+    ),
+    Peer(
         name="huey-sqlite",
         environment="huey",
         module="huey",
@@ -276,4 +306,4 @@ PEERS: tuple[Peer, ...] = (
 BY_NAME = {peer.name: peer for peer in PEERS}
 BASELINE = "celery"
 LIMIT = "limit"
-SUBJECTS = ("umbel", "umbel-sqlite")
+SUBJECTS = ("umbel", "umbel-sqlite", "umbel-postgres")

@@ -18,6 +18,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from benchmarks import processes
+
 START_SECONDS = 10.0
 
 
@@ -65,6 +67,16 @@ class PrivateRedis:
     def client(self, database: int = 0) -> Redis:
         """Return a client of one database that leaves replies as bytes."""
         return Redis(host="127.0.0.1", port=self.port, db=database)
+
+    def reset(self) -> None:
+        """Empty it."""
+        client = self.client()
+        client.flushall()
+        client.close()
+
+    def cpu_seconds(self) -> float:
+        """Return what it has spent."""
+        return processes.cpu_seconds([self.pid])
 
     def wait_ready(self) -> None:
         """Return once it answers; raises RuntimeError after ten seconds."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from benchmarks import record
 from benchmarks.catalogue import Peer
 from benchmarks.environments import python_of
-from benchmarks.private_redis import PrivateRedis, private_redis
+from benchmarks.private_postgres import BenchPostgres
+from benchmarks.private_redis import private_redis
 from benchmarks.scenarios import SCENARIOS, Scale
+from benchmarks.surveying import Server
 
 
 def run(
@@ -22,7 +25,12 @@ def run(
     """Measure; progress goes to standard error."""
     for peer in peers:
         python_of(peer.environment)
-    with private_redis() as server:
+    with ExitStack() as stack:
+        server = stack.enter_context(private_redis())
+        servers: dict[str, BenchPostgres] = {}
+        if any(peer.store == "postgresql" for peer in peers):
+            servers["postgresql"] = BenchPostgres()
+            stack.callback(servers["postgresql"].close)
         client = server.client()
         version = str(client.info("server")["redis_version"])
         client.close()
@@ -35,12 +43,13 @@ def run(
         for number in range(1, repeat + 1):
             for key in scenarios:
                 for peer in peers:
-                    _measure(found, key, peer, server, scale, number)
+                    chosen = servers.get(peer.store, server)
+                    _measure(found, key, peer, chosen, scale, number)
     return found
 
 
 def _measure(
-    found: record.Record, key: str, peer: Peer, server: PrivateRedis, scale: Scale, number: int
+    found: record.Record, key: str, peer: Peer, server: Server, scale: Scale, number: int
 ) -> None:
     scenario = SCENARIOS[key]
     if scenario.shape is not None and scenario.shape not in peer.commands:

@@ -15,8 +15,7 @@ import msgspec
 
 from benchmarks import figures, processes
 from benchmarks.catalogue import Peer, Shape
-from benchmarks.private_redis import PrivateRedis
-from benchmarks.surveying import Bench, bench
+from benchmarks.surveying import Bench, Server, bench
 
 Figures = dict[str, float]
 
@@ -42,7 +41,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     figure: str
     """The figure that ratios are drawn from."""
     larger_is_better: bool
-    run: Callable[[Peer, PrivateRedis, Scale], Figures]
+    run: Callable[[Peer, Server, Scale], Figures]
     shape: Shape | None = None
     """The worker it needs; a peer without it is left out."""
     results: bool = True
@@ -50,8 +49,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the fastest rival must promise what the subject promises."""
 
 
-def _sending(what: str, *, results: bool) -> Callable[[Peer, PrivateRedis, Scale], Figures]:
-    def run(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
+def _sending(what: str, *, results: bool) -> Callable[[Peer, Server, Scale], Figures]:
+    def run(peer: Peer, server: Server, scale: Scale) -> Figures:
         with bench(peer, server, results=results) as place:
             told = place.send(what, scale.seconds)
         count = told["count"]
@@ -64,8 +63,8 @@ def _sending(what: str, *, results: bool) -> Callable[[Peer, PrivateRedis, Scale
     return run
 
 
-def _draining(shape: Shape, *, results: bool) -> Callable[[Peer, PrivateRedis, Scale], Figures]:
-    def run(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
+def _draining(shape: Shape, *, results: bool) -> Callable[[Peer, Server, Scale], Figures]:
+    def run(peer: Peer, server: Server, scale: Scale) -> Figures:
         total = max(100, int(peer.rate[shape] * scale.seconds))
         with bench(peer, server, shape, results=results) as place:
             place.send("fill", total)
@@ -88,7 +87,7 @@ def _drain(place: Bench, worker: processes.Worker, total: int) -> Figures:
         wanted = total * point
         place.wait_done(worker, int(wanted) + (wanted > int(wanted)), pause=0.001)
         samples.append(figures.Sample(time.monotonic(), place.counter.value()))
-        servers.append(processes.cpu_seconds([place.server.pid]))
+        servers.append(place.server.cpu_seconds())
         workers.append(processes.cpu_of_each(worker.pids()))
     place.wait_done(worker, total)
     first, last = figures.middle(samples, total)
@@ -104,8 +103,10 @@ def _drain(place: Bench, worker: processes.Worker, total: int) -> Figures:
     }
 
 
-def _latency(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
+def _latency(peer: Peer, server: Server, scale: Scale) -> Figures:
     """One task at a time: send, wait for the result."""
+    if not peer.latency:
+        raise RuntimeError("it keeps no results that could be waited for")
     with bench(peer, server) as place:
         place.send("fill", 1)
         with place.worker() as worker:
@@ -123,7 +124,7 @@ def _latency(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
     }
 
 
-def _start_up(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:  # noqa: ARG001 - one
+def _start_up(peer: Peer, server: Server, scale: Scale) -> Figures:  # noqa: ARG001 - one
     """From the start of the worker to the end of a task that was waiting for it."""
     with bench(peer, server) as place:
         place.send("fill", 1)
@@ -133,7 +134,7 @@ def _start_up(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:  # noq
             return {"ms": (time.monotonic() - began) * 1e3}
 
 
-def _idle_memory(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
+def _idle_memory(peer: Peer, server: Server, scale: Scale) -> Figures:
     """Memory and CPU of a worker that has run one task and waits for another."""
     with bench(peer, server, Shape.TWO) as place:
         place.send("fill", 1)
@@ -151,7 +152,7 @@ def _idle_memory(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
             }
 
 
-def _importing(peer: Peer, server: PrivateRedis, scale: Scale) -> Figures:
+def _importing(peer: Peer, server: Server, scale: Scale) -> Figures:
     """Wall time above that of an interpreter that does nothing, in turn.
 
     ``ms`` is that of a program's first line, such as ``from celery import Celery``; the package

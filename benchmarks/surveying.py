@@ -15,18 +15,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from redis import Redis
+from typing import Any, TypeAlias
 
 from benchmarks import processes
 from benchmarks.catalogue import Peer, Shape
 from benchmarks.counter import Counter
 from benchmarks.environments import ROOT, python_of
+from benchmarks.private_postgres import BenchPostgres
 from benchmarks.private_redis import PrivateRedis
 
 RESULT_SECONDS = 5.0
 """Seconds a worker may take to store the last results after the last task."""
+
+Server: TypeAlias = PrivateRedis | BenchPostgres
 
 PATIENCE = 60.0
 """Seconds without one finished task after which a measurement is given up."""
@@ -36,7 +37,7 @@ class Bench:
     """Where one peer is measured once."""
 
     def __init__(
-        self, peer: Peer, server: PrivateRedis, home: Path, shape: Shape, *, results: bool
+        self, peer: Peer, server: Server, home: Path, shape: Shape, *, results: bool
     ) -> None:
         self.peer = peer
         self.server = server
@@ -58,7 +59,7 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(paths),
             "BENCH_HOME": str(self.home),
             "BENCH_TALLY": str(self.counter.path),
-            "BENCH_REDIS_PORT": str(self.server.port),
+            **_address(self.server),
             "BENCH_RESULTS": "1" if results else "0",
             "BENCH_SLOTS": str(self.shape.slots),
             "BENCH_STORE": self.peer.store,
@@ -94,10 +95,10 @@ class Bench:
             )
         try:
             self._line(client, errors)
-            before = processes.cpu_seconds([self.server.pid])
+            before = self.server.cpu_seconds()
             self._go(client)
             figures: dict[str, Any] = self._line(client, errors)
-            figures["server_cpu"] = processes.cpu_seconds([self.server.pid]) - before
+            figures["server_cpu"] = self.server.cpu_seconds() - before
             self._go(client)
             client.wait(10)
         finally:
@@ -137,32 +138,35 @@ class Bench:
         Only that there are as many keys as tasks can be told for all peers alike; on SQLite nothing
         is checked, the tables being the peer's own affair.
         """
-        if self.peer.store != "redis":
+        if self.peer.store == "sqlite":
             return
-        client = self.server.client()
         deadline = time.monotonic() + RESULT_SECONDS
-        try:
-            while (kept := self._kept(client)) < count:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{count} tasks finished, but only {kept} results are kept")
-                time.sleep(0.01)
-        finally:
-            client.close()
+        while (kept := self._kept()) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{count} tasks finished, but only {kept} results are kept")
+            time.sleep(0.01)
 
-    def _kept(self, client: Redis) -> int:
-        if self.peer.result_hash is not None:
-            return int(client.hlen(self.peer.result_hash))
-        return int(client.dbsize())
+    def _kept(self) -> int:
+        if isinstance(self.server, BenchPostgres):
+            return self.server.count(self.peer.result_query)
+        with self.server.client() as client:
+            if self.peer.result_hash is not None:
+                return int(client.hlen(self.peer.result_hash))
+            return int(client.dbsize())
+
+
+def _address(server: Server) -> dict[str, str]:
+    if isinstance(server, BenchPostgres):
+        return {"BENCH_POSTGRES_URL": server.url}
+    return {"BENCH_REDIS_PORT": str(server.port)}
 
 
 @contextmanager
 def bench(
-    peer: Peer, server: PrivateRedis, shape: Shape = Shape.ONE, *, results: bool = True
+    peer: Peer, server: Server, shape: Shape = Shape.ONE, *, results: bool = True
 ) -> Iterator[Bench]:
     """Give a peer an empty store and a fresh directory."""
-    client = server.client()
-    client.flushall()
-    client.close()
+    server.reset()
     home = Path(tempfile.mkdtemp(prefix="umbel-bench-"))
     try:
         yield Bench(peer, server, home, shape, results=results)

@@ -9,5 +9,6 @@ REDIS_URL = f"redis://127.0.0.1:{REDIS_PORT}/0"
 RESULTS = os.environ.get("BENCH_RESULTS", "1") == "1"
 SLOTS = int(os.environ.get("BENCH_SLOTS", "1"))
 HOME = os.environ.get("BENCH_HOME", ".")
+POSTGRES_URL = os.environ.get("BENCH_POSTGRES_URL", "")
 EMBEDDED = os.environ.get("BENCH_STORE", "redis") == "sqlite"
 SQLITE_PATH = os.path.join(HOME, "queue.sqlite3")

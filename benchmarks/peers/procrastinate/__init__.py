@@ -1,0 +1,1 @@
+"""procrastinate on PostgreSQL."""
