@@ -13,9 +13,10 @@ READY_CELERY := $(CELERY_VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := packages/umbel/src packages/umbel-celery/src
 PYTEST_ARGS ?=
+TORTURE_ARGS ?= --tasks 50000 --faults 130
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check lint format types imports bench docs build clean distclean
+.PHONY: help demo test quick check lint format types imports bench torture docs build clean distclean
 
 help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,11 @@ imports: $(READY) ## The floors of the house, by import-linter
 
 bench: $(READY) ## Run the benchmarks; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
+
+torture: $(READY) ## Break everything while tasks flow, on SQLite and on Redis; see torture/README.md
+	$(BIN)/python -m torture run --store sqlite $(TORTURE_ARGS)
+	$(BIN)/python -m torture run --store redis $(TORTURE_ARGS)
+	$(BIN)/python -m torture run --store postgresql $(TORTURE_ARGS)
 
 docs: $(READY) ## Write the generated reference pages
 	$(BIN)/python tools/write_settings_reference.py
