@@ -71,7 +71,7 @@ class SqliteLine(Line):
             # Somebody may have come or gone in between.
             reached = self._readers(database, notices)
             rows = [
-                (mailbox, notice.key, dump_compact(notice.message))
+                (mailbox, mailbox, notice.key, dump_compact(notice.message))
                 for notice, mailboxes in zip(notices, reached, strict=True)
                 for mailbox in mailboxes
             ]

@@ -272,10 +272,7 @@ DELETE FROM umbel_notice WHERE mailbox = ?;
 -- name: add_notice
 -- Numbered within its mailbox: there is one writer at a time.
 INSERT INTO umbel_notice (mailbox, id, key, raw)
-SELECT new.mailbox,
-       coalesce((SELECT max(id) FROM umbel_notice WHERE mailbox = new.mailbox), 0) + 1,
-       new.key, new.raw
-FROM (SELECT ? AS mailbox, ? AS key, ? AS raw) AS new;
+SELECT ?, coalesce((SELECT max(id) FROM umbel_notice WHERE mailbox = ?), 0) + 1, ?, ?;
 
 -- name: count_notices
 SELECT count(*) FROM umbel_notice WHERE mailbox = ?;
