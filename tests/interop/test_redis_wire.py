@@ -198,3 +198,49 @@ def test_what_a_dead_celery_worker_held_comes_back(
     assert left == 0
     consumer.close()
     connection.close()
+
+
+def test_what_a_celery_worker_holds_is_left_to_it_until_its_time(server: RedisServer) -> None:
+    driver = RedisDriver(server.url(), {"visibility_timeout": 600})
+    held = hold_as_celery(driver, new_id(), since=time.time() - 300)
+    late = hold_as_celery(driver, new_id(), since=time.time() - 601)
+    consumer = driver.broker().open_consumer([CELERY], presence=presence(), lease=15.0)
+    assert task_ids(take(consumer, 1)) == [late]
+    assert not consumer.receive(1, 0.1)
+    connection = Connection(driver.result_backend().address, BROKER)
+    left = connection.call(("HKEYS", "unacked"), time.monotonic() + 10)
+    assert left == [held.encode()]
+    connection.close()
+    consumer.close()
+    driver.broker().close()
+    driver.result_backend().close()
+
+
+def test_a_prefix_is_understood_by_both(
+    server: RedisServer, celery: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEER_KEYPREFIX", "shop:")
+    driver = RedisDriver(server.url(), {"global_keyprefix": "shop:"})
+    consumer = driver.broker().open_consumer(
+        [CELERY], presence=presence(), lease=15.0, results=driver.result_backend()
+    )
+    sender = celery("send", server.url(), "celery")
+    sent = {sender.hear()["id"] for _ in range(3)}
+    deliveries = take(consumer, 3)
+    assert set(task_ids(deliveries)) == sent
+    ends = [
+        settlement(each, Ack(), records=[success(task_id, 7)])
+        for each, task_id in zip(deliveries, task_ids(deliveries), strict=True)
+    ]
+    consumer.exchange(ends, 0)
+    one = next(iter(sent))
+    assert celery("read", server.url(), one).hear() == {"state": "SUCCESS", "value": 7}
+    consumer.close()
+    worker = celery("work", server.url(), "celery")
+    assert worker.hear() == {"ready": True}
+    task_id = new_id()
+    send(driver, outgoing(task_id))
+    assert worker.hear() == {"ran": task_id}
+    eventually(lambda: task_id in driver.result_backend().fetch([task_id]))
+    driver.broker().close()
+    driver.result_backend().close()
