@@ -36,8 +36,9 @@ from umbel.workflows.advancing import (
     next_step,
     slot_of,
 )
+from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
-from umbel.workflows.planning import Launch, Sig, launches
+from umbel.workflows.planning import Sig
 
 if TYPE_CHECKING:
     from umbel.app.app import App

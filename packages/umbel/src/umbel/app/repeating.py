@@ -23,13 +23,12 @@ from umbel.model.delivery import Effects
 from umbel.model.join import GrowJoin, OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import new_id
+from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import assign_ids, handle_on, ids_after
 from umbel.workflows.planning import (
     WORKFLOWS,
-    Launch,
     add_links,
     chain_sig,
-    launches,
     named,
     normal,
     placed,

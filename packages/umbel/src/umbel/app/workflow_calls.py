@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.app.send_plan import Call
 from umbel.errors import NoResultBackend
+from umbel.workflows.beginning import Launch
 from umbel.workflows.freezing import assign_ids
-from umbel.workflows.planning import Launch, Sig, normal
+from umbel.workflows.planning import Sig, normal
 
 if TYPE_CHECKING:
     from umbel.app.app import App

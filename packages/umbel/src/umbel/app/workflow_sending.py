@@ -1,6 +1,6 @@
 """From a workflow to messages at the broker.
 
-The base of ``App`` for this alone; ``workflows.canvas`` calls it. A workflow is planned
+The base of ``App`` for this alone; ``workflows.joined`` calls it. A workflow is planned
 (``workflows.planning``), joins are opened where results rest, then the messages that begin it are
 sent in batches. What follows them is sent by workers.
 """
@@ -18,8 +18,9 @@ from umbel.app.workflow_calls import counting_backend, planned, prepared
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
+from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
-from umbel.workflows.planning import Launch, Sig, launches
+from umbel.workflows.planning import Sig
 
 if TYPE_CHECKING:
     from umbel.app.app import App

@@ -40,9 +40,10 @@ from umbel.workflows.advancing import (
     slot_of,
     with_ids,
 )
+from umbel.workflows.beginning import launches
 from umbel.workflows.freezing import handle_on, ids_after
 from umbel.workflows.headers import HeaderOver
-from umbel.workflows.planning import Sig, launches
+from umbel.workflows.planning import Sig
 
 if TYPE_CHECKING:
     from umbel.app.app import App

@@ -1,6 +1,6 @@
 """Ids of runs that have not begun, and the handles on them.
 
-Called by ``canvas`` before a workflow is sent and by workers before they send what follows a run.
+Called by ``joined`` before a workflow is sent and by workers before they send what follows a run.
 Changes nothing but the ids that are missing.
 """
 

@@ -1,7 +1,7 @@
-"""How a workflow becomes messages: its normal form, and what is sent to begin it.
+"""The normal form of a workflow, from which it is begun.
 
-Pure: signatures as mappings in, mappings, launches and joins out. Called by ``canvas`` (a client
-sends a workflow), and by workers and eager runs for what follows a run. Sends nothing.
+Pure: signatures as mappings in, mappings out. Called by ``joined`` (a client sends a workflow), and
+by workers and eager runs for what follows a run. What is sent to begin one is ``beginning``'s.
 
 In the normal form
 
@@ -17,12 +17,9 @@ It is made of the same six keys and may travel; making it again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import msgspec
-
-from umbel.model.join import OpenJoin
 from umbel.wire.derived_ids import derived_id
 from umbel.wire.signature_dict import read_signature, write_signature
 from umbel.workflows.freezing import id_of
@@ -53,15 +50,6 @@ STRUCTURE = frozenset(
 
 _HEADER_ONLY = frozenset({"countdown", "eta"})
 """Options of a chord that its body does not take."""
-
-
-class Launch(msgspec.Struct, frozen=True):
-    """One message to send: a plain task with everything that follows it in its options."""
-
-    task: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    options: Mapping[str, Any]
 
 
 # --- the normal form ------------------------------------------------------------------------------
@@ -233,63 +221,7 @@ def chunks_as_group(sig: Mapping[str, Any]) -> Sig:
     return group_sig(parts, options)
 
 
-# --- beginning it ---------------------------------------------------------------------------------
-
-
-def launches(
-    sig: Sig,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    expires: float | None = None,
-) -> Iterator[Launch | OpenJoin]:
-    """Walk what must be done, in this order, to begin a workflow that is in normal form.
-
-    A join is opened before the members that fill it are sent. ``args`` and ``kwargs`` are those of
-    the first tasks; ``expires`` is the life of an unfinished join in seconds. Yields lazily, so a
-    wide group takes no more memory than its signature.
-    """
-    args, kwargs = tuple(args), kwargs or {}
-    if sig["immutable"] and sig["subtask_type"] in ("chain", "group", "chord"):
-        args, kwargs = (), {}
-    match sig["subtask_type"]:
-        case "chain":
-            first, *rest = sig["kwargs"]["tasks"] or (None,)
-            if first is not None:
-                yield _launch(first, args, kwargs, rest[::-1])
-        case "group":
-            for index, member in enumerate(sig["kwargs"]["tasks"]):
-                place = {"group_id": sig["options"]["task_id"], "group_index": index}
-                yield from launches(placed(member, place), args, kwargs, expires=expires)
-        case "chord":
-            yield from _chord_launches(sig, args, kwargs, expires)
-        case _:
-            yield _launch(sig, args, kwargs, None)
-
-
-def _chord_launches(
-    sig: Sig, args: tuple[Any, ...], kwargs: Mapping[str, Any], expires: float | None
-) -> Iterator[Launch | OpenJoin]:
-    members, body = sig["kwargs"]["header"]["kwargs"]["tasks"], sig["kwargs"]["body"]
-    group_id = sig["options"]["task_id"]
-    if not members:
-        yield from launches(body, ([],), expires=expires)
-        return
-    yield OpenJoin(group_id, len(members), expires)
-    for index, member in enumerate(members):
-        place = {"group_id": group_id, "group_index": index, "chord": body}
-        yield from launches(placed(member, place), args, kwargs, expires=expires)
-
-
-def _launch(
-    sig: Sig, args: tuple[Any, ...], kwargs: Mapping[str, Any], chain: list[Sig] | None
-) -> Launch:
-    options = sig["options"]
-    if chain:
-        options = {**options, "chain": chain}
-    if sig["immutable"]:
-        return Launch(sig["task"], tuple(sig["args"]), sig["kwargs"], options)
-    return Launch(sig["task"], (*args, *sig["args"]), {**sig["kwargs"], **kwargs}, options)
+# --- naming its value -----------------------------------------------------------------------------
 
 
 def named(sig: Sig, task_id: str) -> Sig:
