@@ -22,16 +22,15 @@ from umbel.errors import ChordError
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import Failed, Succeeded
+from umbel.workflows import policies
 from umbel.workflows.advancing import (
     Errback,
     NeverBegun,
-    Part,
     Slot,
     body_workflow,
     callbacks_of,
     errbacks_of,
     errbacks_of_body,
-    header_values,
     never_begun,
     next_step,
     slot_of,
@@ -39,6 +38,7 @@ from umbel.workflows.advancing import (
 from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
 from umbel.workflows.planning import Sig
+from umbel.workflows.policies import Part, header_values
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -51,6 +51,7 @@ class _Header:
     def __init__(self) -> None:
         self.size: int | None = None
         self.parts: dict[tuple[str, int | None], Part] = {}
+        self.closed = False
 
 
 def run(app: App, whole: Sig, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
@@ -152,15 +153,17 @@ class _Work:
     def _fill(self, slot: Slot | None, state: str, value: Any, message: TaskMessage) -> None:
         if slot is None:
             return
-        header = self._header(slot.join_id)
+        header = self._header(slot.join_for(state))
         header.parts.setdefault((slot.task_id, slot.index), Part(slot.task_id, state, value))
-        if header.size is None or len(header.parts) < header.size:
+        if header.closed or header.size is None or len(header.parts) < header.size:
             return
-        del self._headers[slot.join_id]
+        policy = policies.of_body(slot.body)
+        for join_id in policies.all_joins(slot.join_id, policy):
+            self._header(join_id).closed = True
         last = float("inf")
         order = sorted(header.parts, key=lambda key: last if key[1] is None else key[1])
         try:
-            values = header_values([header.parts[key] for key in order])
+            values = header_values([header.parts[key] for key in order], policy)
         except ChordError as error:
             self._leave_out(never_begun([slot.body]), error, None, message)
             for errback in errbacks_of_body(slot.body):

@@ -23,6 +23,7 @@ from umbel.model.delivery import Effects
 from umbel.model.join import GrowJoin, OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import new_id
+from umbel.workflows import policies
 from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import assign_ids, handle_on, ids_after
 from umbel.workflows.planning import (
@@ -260,7 +261,8 @@ def added_to_chord(task: Task[..., Any], signature: Mapping[str, Any], *, lazy: 
     sig = placed(normal(whole, single=True), {"group_id": request.group, "chord": request.chord})
     family = {"root_id": request.root_id, "parent_id": request.id}
     outgoing: list[Any] = []
-    grow = GrowJoin(request.group)
+    policy = policies.of_body(request.chord)
+    grow = GrowJoin(policies.join_grown(request.group, policy))
     for step in () if lazy else launches(sig):
         if isinstance(step, OpenJoin):
             raise UsageError(f"{task.name}.add_to_chord takes a task or a chain, not a group.")

@@ -27,6 +27,7 @@ from umbel.wire import envelope, task_v2
 from umbel.wire.gathering import gathering_message
 from umbel.wire.join_part import encode_part
 from umbel.wire.serializers import SERIALIZERS
+from umbel.workflows import policies
 from umbel.workflows.advancing import (
     Errback,
     NeverBegun,
@@ -185,7 +186,8 @@ class Following:
             over = msgspec.structs.replace(over, error=error)
         if over.error is not None:
             self._fail_body(task, family, request.queue, over, over.error, made)
-        made.joins.append(CloseJoin(over.join_id))
+        policy = policies.of_body(over.body)
+        made.joins.extend(map(CloseJoin, policies.all_joins(over.join_id, policy)))
         return made.effects()
 
     def _fail_body(
@@ -244,9 +246,8 @@ class Following:
             serializer=self._serializer,
             compression=self._compression,
         )
-        return FillSlot(
-            slot.join_id, slot.task_id, slot.index, part, self._then(slot, request), self._kept
-        )
+        join_id, then = slot.join_for(state), self._then(slot, request)
+        return FillSlot(join_id, slot.task_id, slot.index, part, then, self._kept)
 
     def _then(self, slot: Slot, request: Context) -> FollowUp:
         """Return the message that goes on with the body; to the queue that this run came from."""

@@ -6,7 +6,7 @@ One rule for errors. A run that fails for good
   that are left, and all that is in them; nothing waits for what cannot come;
 * fills its slot, and those of the runs that never begin, in the headers of the chords that they
   are members of: a failed slot is a filled one, and when no slot is left open the body fails with a
-  ChordError that names the first failed member, by the same rule;
+  ChordError that names the first failed member, by the same rule (``policies`` has others);
 * calls its own error callbacks, once; for a chord whose header failed, those of its body.
 
 Called by ``worker.following``, ``worker.endings`` and eager runs, which make records and messages
@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
-from umbel.errors import ChordError
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import derived_id
+from umbel.workflows import policies
 from umbel.workflows.freezing import assign_ids, ids_after
 from umbel.workflows.planning import WORKFLOWS, Sig, chain_sig, copied, listed, normal, read_all
 
@@ -34,6 +34,10 @@ class Slot(msgspec.Struct, frozen=True):
     task_id: str
     index: int | None
     body: Mapping[str, Any]
+
+    def join_for(self, state: str) -> str:
+        """Return the id of the join in which a run that ended so fills this slot."""
+        return policies.join_filled(self.join_id, policies.of_body(self.body), state)
 
 
 class NeverBegun(msgspec.Struct, frozen=True):
@@ -136,22 +140,6 @@ def errbacks_of(message: TaskMessage) -> list[Errback]:
 # --- a chord whose header is over -----------------------------------------------------------------
 
 
-class Part(msgspec.Struct, frozen=True):
-    """How one member of a header ended: its value, or its error."""
-
-    task_id: str
-    state: str
-    value: Any
-
-
-def header_values(parts: Sequence[Part]) -> list[Any]:
-    """Return the values for the body, in order. Raises ChordError naming the first that failed."""
-    for part in parts:
-        if part.state != "SUCCESS":
-            raise ChordError(f"Dependency {part.task_id} raised {part.value!r}")
-    return [part.value for part in parts]
-
-
 def errbacks_of_body(body: Mapping[str, Any]) -> list[Errback]:
     """Return the error callbacks that hear of a header's failure: those where the body begins."""
     kwargs = body.get("kwargs") or {}
@@ -171,4 +159,4 @@ def errbacks_of_body(body: Mapping[str, Any]) -> list[Errback]:
 
 def body_workflow(body: Mapping[str, Any], join_id: str) -> Sig:
     """Return the body of a chord in normal form, every node with an id."""
-    return with_ids(body, ids_after(join_id, "body"))
+    return with_ids(policies.without_policy(body), ids_after(join_id, "body"))

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from umbel.model.join import OpenJoin
+from umbel.workflows import policies
 from umbel.workflows.planning import Sig, placed
 
 
@@ -60,10 +61,13 @@ def _chord_launches(
 ) -> Iterator[Launch | OpenJoin]:
     members, body = sig["kwargs"]["header"]["kwargs"]["tasks"], sig["kwargs"]["body"]
     group_id = sig["options"]["task_id"]
+    policy = policies.checked(sig["options"].get(policies.OPTION))
     if not members:
         yield from launches(body, ([],), expires=expires)
         return
-    yield OpenJoin(group_id, len(members), expires)
+    for join_id, size in policies.joins_of(group_id, policy, len(members)):
+        yield OpenJoin(join_id, size, expires)
+    body = policies.with_policy(body, policy)
     for index, member in enumerate(members):
         place = {"group_id": group_id, "group_index": index, "chord": body}
         yield from launches(placed(member, place), args, kwargs, expires=expires)

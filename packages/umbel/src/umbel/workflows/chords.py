@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from umbel.errors import UsageError
+from umbel.workflows import policies
 from umbel.workflows.binding import Host, R
 from umbel.workflows.groups import group
 from umbel.workflows.joined import Workflow, as_signature
@@ -31,9 +32,16 @@ class chord(Workflow[R]):  # noqa: N801 - Celery's name
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         app: Host | None = None,
+        policy: str | None = None,
         **options: Any,
     ) -> None:
-        """``header``: signatures or a group; ``args`` and ``kwargs`` are given to each of them."""
+        """``header``: signatures or a group; ``args`` and ``kwargs`` are given to each of them.
+
+        ``policy``: which ends of the header have the body run, as ``policies`` has them. Raises
+        UsageError for one that is none.
+        """
+        if policy is not None:
+            options[policies.OPTION] = policies.checked(policy)
         if not isinstance(header, Mapping):
             header = group(header, app=app)
         elif header.get("subtask_type") not in ("group", "chunks"):

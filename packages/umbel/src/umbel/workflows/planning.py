@@ -20,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from umbel.errors import UsageError
 from umbel.wire.derived_ids import derived_id
 from umbel.wire.signature_dict import read_signature, write_signature
+from umbel.workflows import policies
 from umbel.workflows.freezing import id_of
 
 Sig: TypeAlias = dict[str, Any]
@@ -44,6 +46,8 @@ STRUCTURE = frozenset(
         "link_error",
         "root_id",
         "parent_id",
+        policies.OPTION,
+        policies.BODY_OPTION,
     }
 )
 """Options that belong to one node; all others are given on to tasks."""
@@ -149,6 +153,10 @@ class _Normal:
         members = [self.of(member, True) for member in _members_of(header)]
         whole = chord_sig(group_sig(members, {"task_id": group_id}), self.of(body, single))
         whole["options"] = {"task_id": group_id}
+        policy = policies.checked(options.get(policies.OPTION))
+        if policy != policies.all_success:
+            policies.check_size(policy, len(members))
+            whole["options"][policies.OPTION] = policy
         return whole
 
 
@@ -186,6 +194,11 @@ def _members_of(sig: Mapping[str, Any]) -> list[Sig]:
         else:
             members.append(copied(one))
     options = sig["options"]
+    if policies.OPTION in options:
+        raise UsageError(
+            "a group has no policy, since nothing waits for all of it: give it to the chord, "
+            "chord(group, body, policy=...)."
+        )
     given = own_options(options)
     errbacks = listed(options.get("link_error"))
     extra = {key: one for key, one in sig["kwargs"].items() if key != "tasks"}
