@@ -72,7 +72,7 @@ def tasks(
 
 
 def outcome(workflow: Any) -> Any:
-    return workflow.apply_async().get(timeout=PATIENCE, follow_parents=False)
+    return workflow.apply_async().get(timeout=PATIENCE)
 
 
 def told(values: list[Any]) -> list[Any]:

@@ -233,7 +233,7 @@ class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
         leaves: dict[str, AsyncResult[Any]] = {}
         node = self.parent
         while node is not None:
-            for leaf in leaves_of(node):
+            for leaf in () if node.members_may_fail else leaves_of(node):
                 leaf._throw_if_failed()
                 if leaf._cache is None and not leaf.ignored:
                     leaves[leaf.id] = leaf

@@ -25,6 +25,8 @@ class ResultBase:
 
     parent: ResultBase | None
     """What had to run before this, in a chain."""
+    members_may_fail: bool = False
+    """Whether what comes after this may succeed although members failed: by a chord's policy."""
 
 
 class ResultTree(ResultBase):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from umbel.wire.derived_ids import derived_id, new_id
+from umbel.workflows import policies
 
 
 class Handles(Protocol):
@@ -114,6 +115,8 @@ def handle_on(sig: Mapping[str, Any], handles: Handles, parent: Any = None) -> A
             members = sig["kwargs"]["header"]["kwargs"]["tasks"]
             if members:
                 parent = handle_on(sig["kwargs"]["header"], handles, parent)
+                if sig["options"].get(policies.OPTION) is not None:
+                    parent.members_may_fail = True
             return handle_on(sig["kwargs"]["body"], handles, parent)
         case _:
             return handles.AsyncResult(
