@@ -1,4 +1,5 @@
-"""``python -m benchmarks run``: measure, print the table, keep them; ``delayed``: what rests."""
+"""``python -m benchmarks run``: measure, print the table, keep them; ``delayed``: what rests;
+``workflows``: groups, chains and chords."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import delayed, record, report
+import msgspec
+
+from benchmarks import delayed, record, report, workflows
 from benchmarks.catalogue import BY_NAME, PEERS
 from benchmarks.running import run
 from benchmarks.scenarios import QUICK, SCENARIOS, Scale
@@ -26,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "delayed":
         _delayed(options)
         return 0
+    if options.command == "workflows":
+        _workflows(options)
+        return 0
     peers = [BY_NAME[name] for name in options.peers]
     scale = QUICK if options.quick else _scale(options.seconds)
     found = run(peers, options.scenarios, repeat=options.repeat, scale=scale)
@@ -43,6 +49,17 @@ def _delayed(options: argparse.Namespace) -> None:
         for store in options.stores
     ]
     print(delayed.markdown(found))
+
+
+def _workflows(options: argparse.Namespace) -> None:
+    found = workflows.measure(repeat=options.repeat, scale=options.scale)
+    text = workflows.markdown(found)
+    print(text)
+    if options.scale == 1.0:
+        path = record.RESULTS / f"{record.now()}-workflows.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        path.with_suffix(".md").write_text(text + "\n")
+        print(f"written to {path}", file=sys.stderr)
 
 
 def _scale(seconds: float) -> Scale:
@@ -87,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     rests.add_argument("--due", type=int, default=20_000, help="that become due, one by one")
     rests.add_argument("--rate", type=float, default=500.0, help="of these, in a second")
     rests.add_argument("--burst", type=int, default=100_000, help="that become due at one moment")
+    flows = commands.add_parser("workflows", help="groups, chains and chords beside Celery")
+    flows.add_argument("--repeat", type=int, default=5)
+    flows.add_argument("--scale", type=float, default=1.0, help="0.01: to see that it works")
     commands.add_parser("list", help="name peers and scenarios")
     shows = commands.add_parser("show", help="print the table of an earlier run")
     shows.add_argument("file", type=Path)

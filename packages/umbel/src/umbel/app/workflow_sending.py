@@ -7,7 +7,7 @@ sent in batches. What follows them is sent by workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from umbel.app import context, sending
@@ -20,7 +20,7 @@ from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
 from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
-from umbel.workflows.planning import Sig
+from umbel.workflows.planning import Sig, read_all
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -49,6 +49,42 @@ class WorkflowSending(Familiar):
         for batch in _batches(app, launches(whole, args, kwargs, expires=expires)):
             batch.send()
         return _noted(handle_on(whole, self))
+
+    def send_wide(
+        self,
+        shell: Sig,
+        members: Iterable[Mapping[str, Any]],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Do as ``send_workflow`` with a group or chord that has none of its members in it.
+
+        They are read and sent a thousand at a time, so a wide one takes the memory of its handles.
+        """
+        from umbel.app import wide_workflows  # noqa: PLC0415 - most programs send none
+
+        app = cast("App", self)
+        if app.settings.task_always_eager:
+            whole = wide_workflows.with_members(shell, [read_all(one) for one in members])
+            return self.run_workflow(whole, args, kwargs)
+
+        def send(steps: Iterator[Launch | OpenJoin]) -> None:
+            for batch in _batches(app, steps):
+                batch.send()
+
+        return _noted(wide_workflows.send_wide(app, shell, members, args, kwargs or {}, send))
+
+    async def asend_wide(
+        self,
+        shell: Sig,
+        members: Iterable[Mapping[str, Any]],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Do as ``send_wide``, without blocking the event loop: on a thread."""
+        import asyncio  # noqa: PLC0415 - as below
+
+        return await asyncio.to_thread(self.send_wide, shell, members, args, kwargs)
 
     async def asend_workflow(
         self, sig: Sig, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

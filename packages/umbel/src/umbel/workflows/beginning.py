@@ -47,9 +47,7 @@ def launches(
             if first is not None:
                 yield _launch(first, args, kwargs, rest[::-1])
         case "group":
-            for index, member in enumerate(sig["kwargs"]["tasks"]):
-                place = {"group_id": sig["options"]["task_id"], "group_index": index}
-                yield from launches(placed(member, place), args, kwargs, expires=expires)
+            yield from member_launches(sig, args, kwargs, expires=expires)
         case "chord":
             yield from _chord_launches(sig, args, kwargs, expires)
         case _:
@@ -67,10 +65,30 @@ def _chord_launches(
         return
     for join_id, size in policies.joins_of(group_id, policy, len(members)):
         yield OpenJoin(join_id, size, expires)
-    body = policies.with_policy(body, policy)
-    for index, member in enumerate(members):
-        place = {"group_id": group_id, "group_index": index, "chord": body}
-        yield from launches(placed(member, place), args, kwargs, expires=expires)
+    yield from member_launches(sig, args, kwargs, expires=expires)
+
+
+def member_launches(
+    sig: Sig,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    expires: float | None,
+    first: int = 0,
+) -> Iterator[Launch | OpenJoin]:
+    """Walk what begins the members of a group, or of a chord's header whose join is open.
+
+    ``first`` is the place of the first of them, where these are not all.
+    """
+    place: dict[str, Any] = {"group_id": sig["options"]["task_id"]}
+    members = sig["kwargs"].get("tasks")
+    if sig["subtask_type"] == "chord":
+        members = sig["kwargs"]["header"]["kwargs"]["tasks"]
+        policy = policies.checked(sig["options"].get(policies.OPTION))
+        place["chord"] = policies.with_policy(sig["kwargs"]["body"], policy)
+    for index, member in enumerate(members or (), first):
+        placing = {**place, "group_index": index}
+        yield from launches(placed(member, placing), args, kwargs, expires=expires)
 
 
 def _launch(

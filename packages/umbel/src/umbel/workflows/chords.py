@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from umbel.errors import UsageError
 from umbel.workflows import policies
 from umbel.workflows.binding import Host, R
-from umbel.workflows.groups import group
+from umbel.workflows.groups import WIDE, group
 from umbel.workflows.joined import Workflow, as_signature
 from umbel.workflows.planning import Sig, read_all
 from umbel.workflows.signature import Signature
@@ -96,6 +96,18 @@ class chord(Workflow[R]):  # noqa: N801 - Celery's name
             whole = self.clone()
             whole.body = body
         return whole.apply_async((), {}, **options)
+
+    def members(self) -> list[Signature[Any]]:
+        """Return the calls of the header."""
+        return self.tasks
+
+    def _wide(self) -> Self | None:
+        header = self["kwargs"]["header"]
+        policy = policies.checked(self.options.get(policies.OPTION))
+        if not isinstance(header, group) or len(header) <= WIDE or policies.wanted_by(policy):
+            return None
+        parts = {**self, "kwargs": {**self["kwargs"], "header": header.empty()}}
+        return self.of_parts(parts, self.own_app())
 
     def _called(self, options: Mapping[str, Any]) -> Sig:
         given = dict(options)

@@ -10,6 +10,9 @@ from umbel.workflows.binding import Host, R, RunHandle
 from umbel.workflows.joined import Workflow, as_signature, gathered
 from umbel.workflows.signature import Signature
 
+WIDE = 1000
+"""A group of more calls is sent in pieces."""
+
 
 @Signature.register_type()
 class group(Workflow[list[R]]):  # noqa: N801 - Celery's name
@@ -28,6 +31,19 @@ class group(Workflow[list[R]]):  # noqa: N801 - Celery's name
     def tasks(self) -> list[Signature[R]]:
         """The calls, in order."""
         return cast("list[Signature[R]]", self["kwargs"]["tasks"])
+
+    def members(self) -> list[Signature[R]]:
+        """Return its calls."""
+        return self.tasks
+
+    def _wide(self) -> Self | None:
+        return self.empty() if len(self.tasks) > WIDE else None
+
+    def empty(self) -> Self:
+        """Return a group without calls that is otherwise this one."""
+        kwargs = {**self["kwargs"], "tasks": []}
+        parts = {**self, "kwargs": kwargs, "options": dict(self["options"])}
+        return self.of_parts(parts, self.own_app())
 
     def apply_async(
         self,

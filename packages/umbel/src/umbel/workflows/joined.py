@@ -77,8 +77,13 @@ class Workflow(Signature[R]):
         new each time, unless ``freeze`` settled them. Raises as ``Task.apply_async``, and
         NoResultBackend for a chord whose header nothing could count.
         """
-        whole = self._called(options)
-        return cast("RunHandle[R]", self.app.send_workflow(whole, args or (), kwargs or {}))
+        wide = self._wide()
+        if wide is not None:
+            shell = wide._called(options)
+            sent = self.app.send_wide(shell, self.members(), args or (), kwargs or {})
+        else:
+            sent = self.app.send_workflow(self._called(options), args or (), kwargs or {})
+        return cast("RunHandle[R]", sent)
 
     async def aapply_async(
         self,
@@ -87,8 +92,12 @@ class Workflow(Signature[R]):
         **options: Any,
     ) -> RunHandle[R]:
         """Do as ``apply_async``, without blocking the event loop."""
-        whole = self._called(options)
-        sent = await self.app.asend_workflow(whole, args or (), kwargs or {})
+        wide = self._wide()
+        if wide is not None:
+            shell = wide._called(options)
+            sent = await self.app.asend_wide(shell, self.members(), args or (), kwargs or {})
+        else:
+            sent = await self.app.asend_workflow(self._called(options), args or (), kwargs or {})
         return cast("RunHandle[R]", sent)
 
     def apply(
@@ -99,6 +108,14 @@ class Workflow(Signature[R]):
     ) -> Any:
         """Run all of it here and now; return an EagerResult, or a group of them."""
         return self.app.run_workflow(self._called(options), args or (), kwargs or {})
+
+    def members(self) -> Sequence[Signature[Any]]:
+        """Return the calls that are side by side in it and are sent at once."""
+        return ()
+
+    def _wide(self) -> Self | None:
+        """Return it without its members, where these are so many that they are sent in pieces."""
+        return None
 
     def _called(self, options: Mapping[str, Any]) -> Sig:
         whole = read_all(self)

@@ -216,6 +216,17 @@ def _members_of(sig: Mapping[str, Any]) -> list[Sig]:
     return members
 
 
+def members_in(sig: Mapping[str, Any]) -> int:
+    """Return how many members this is in a group: of a group, those in it."""
+    match sig.get("subtask_type"):
+        case "group":
+            return sum(map(members_in, sig["kwargs"].get("tasks") or ()))
+        case "chunks":
+            return -(-len(sig["kwargs"]["it"]) // int(sig["kwargs"]["n"]))
+        case _:
+            return 1
+
+
 def chunks_as_group(sig: Mapping[str, Any]) -> Sig:
     """Return the group of starmaps that a ``chunks`` stands for."""
     kwargs, options = sig["kwargs"], sig["options"]
