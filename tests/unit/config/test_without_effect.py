@@ -17,8 +17,7 @@ NAMED_ELSEWHERE = frozenset(
     {
         "result_accept_content",  # in the text of an error
         "result_chord_join_timeout",  # an option of the Redis driver has the same name
-        "task_default_rate_limit",  # an attribute of tasks, which nobody acts on
-        "task_retry_on_worker_lost",  # the same
+        "task_retry_on_worker_lost",  # an attribute of tasks, which nobody acts on
         "visibility_timeout",  # an option of the Redis driver has the same name
     }
 )
@@ -57,13 +56,12 @@ def test_what_somebody_set_in_vain_is_found() -> None:
 def test_defaults_and_what_umbel_does_anyway_are_not_worth_a_word() -> None:
     assert vain() == []
     assert vain(task_protocol=2, broker_connection_retry_on_startup=True) == []
-    assert vain(worker_disable_rate_limits=True, broker_connection_max_retries=None) == []
+    assert vain(broker_connection_max_retries=None) == []
     assert vain(broker_connection_retry_on_startup=False) == ["broker_connection_retry_on_startup"]
 
 
 def test_the_sentence() -> None:
     assert told_without_effect([]) is None
-    assert told_without_effect(["task_protocol"], ["c", "a", "d", "b"]) == (
-        "Set, and without effect in this version of Umbel: task_protocol, "
-        "rate_limit of a, b, c and 1 more"
+    assert told_without_effect(["task_protocol", "worker_agent"]) == (
+        "Set, and without effect in this version of Umbel: task_protocol, worker_agent"
     )

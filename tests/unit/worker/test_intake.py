@@ -271,8 +271,9 @@ def test_after_effects_without_a_claim_it_looks_again_before_it_waits():
     desk.intake.connect()
     desk.post(loose=(Effects((record(),)),), free=1)
     asked = []
-    receive = desk.intake._receive
-    desk.intake._receive = lambda *given: asked.append(given) or receive(*given)
+    consumer = desk.intake._tenure.consumer
+    receive = consumer.receive
+    consumer.receive = lambda *given: asked.append(given) or receive(*given)
     desk.intake.step(0.0)
     assert asked == []  # what was posted meanwhile would not have woken it
     desk.intake.step(0.0)

@@ -158,7 +158,7 @@ class Control:
         destination: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> Replies | None:
-        """Change how often a task may run; workers of Umbel answer that they keep no limits yet."""
+        """Change how often each worker may begin a task: ``10/m``; 0: as often as it comes."""
         told = {"task_name": task_name, "rate_limit": rate_limit}
         return self.broadcast("rate_limit", told, destination, **kwargs)
 
@@ -248,7 +248,7 @@ class Control:
         destination: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> Replies | None:
-        """Change the limits of workers that scale by themselves; ours say that they do not yet."""
+        """Change the bounds of workers that scale by themselves; others answer an error."""
         return self.broadcast("autoscale", {"max": max, "min": min}, destination, **kwargs)
 
     def pool_restart(

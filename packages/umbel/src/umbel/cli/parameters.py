@@ -15,10 +15,11 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     _Names: TypeAlias = click.ParamType[tuple[str, ...]]
+    _Bounds: TypeAlias = click.ParamType[tuple[int, int]]
     _Number: TypeAlias = click.ParamType[int]
     _Choice: TypeAlias = click.Choice[str]
 else:  # click made its types generic late; at run time any release will do
-    _Names = _Number = click.ParamType
+    _Names = _Number = _Bounds = click.ParamType
     _Choice = click.Choice
 
 
@@ -100,6 +101,25 @@ class Slots(_Number):
         if number < 0:
             self.fail(f"{number} is less than nothing", param, ctx)
         return number
+
+
+class Between(_Bounds):
+    """``MAX,MIN`` tasks at once, in either order; one number is the most, and 1 the fewest."""
+
+    name = "MAX,MIN"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if not 1 <= len(words) <= 2 or not all(word.isdecimal() for word in words):
+            self.fail(f"{value!r} is not two numbers such as 10,3", param, ctx)
+        numbers = sorted(int(word) for word in words)
+        if numbers[-1] < 1:
+            self.fail(f"{value!r}: the larger number must be at least 1", param, ctx)
+        return numbers[-1], max(1, numbers[0]) if len(numbers) == 2 else 1
 
 
 class EnvOption(click.Option):

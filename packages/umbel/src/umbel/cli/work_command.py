@@ -13,7 +13,15 @@ from typing import Any
 import click
 
 from umbel.cli.invocation import Invocation, common_options, invocation
-from umbel.cli.parameters import CommaList, EnvOption, Near, Octal, Slots, settings_words
+from umbel.cli.parameters import (
+    Between,
+    CommaList,
+    EnvOption,
+    Near,
+    Octal,
+    Slots,
+    settings_words,
+)
 from umbel.worker.worker_options import POOLS, WorkerOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
@@ -23,7 +31,6 @@ _REFUSED = {
         False,
         "Schedules rest in Umbel's own store; add entries by umbel schedule add.",
     ),
-    ("--autoscale",): (False, "A worker does not change its size yet; give -c the larger number."),
     ("-D", "--detach"): (
         True,
         "Umbel does not put itself in the background: use systemd, supervisord or a container.",
@@ -83,6 +90,11 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
     "-c", "--concurrency", type=Slots(), help="Tasks at once; auto or 0: one for each processor."
 )
 @_option("--processes", type=click.IntRange(min=1), help="Processes of a pool of many slots.")
+@_option(
+    "--autoscale",
+    type=Between(),
+    help="Most and fewest tasks at once: it grows with what waits, and shrinks.",
+)
 @_option(
     "-P", "--pool", type=Near((*POOLS, "processes"), "POOL"), help=f"One of {', '.join(POOLS)}."
 )

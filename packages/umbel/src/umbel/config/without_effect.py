@@ -53,7 +53,6 @@ _SINGLE = frozenset(
         "result_chord_join_timeout",
         "result_exchange",
         "result_exchange_type",
-        "task_default_rate_limit",
         "task_protocol",
         "task_remote_tracebacks",
         "task_retry_on_worker_lost",
@@ -65,7 +64,6 @@ _SINGLE = frozenset(
         "worker_deduplicate_successful_tasks",
         "worker_detect_quorum_queues",
         "worker_direct",
-        "worker_disable_rate_limits",
         "worker_enable_prefetch_count_reduction",
         "worker_enable_soft_shutdown_on_idle",
         "worker_eta_task_limit",
@@ -93,7 +91,6 @@ _AS_IT_IS: Mapping[str, Any] = {
     "redis_retry_on_timeout": True,
     "redis_socket_keepalive": True,
     "result_backend_thread_safe": True,
-    "worker_disable_rate_limits": True,
 }
 """Values that ask for what Umbel does in any case."""
 
@@ -110,12 +107,8 @@ def set_without_effect(conf: Conf) -> list[str]:
     ]
 
 
-def told_without_effect(names: Sequence[str], limited: Sequence[str] = ()) -> str | None:
-    """Return one line about such settings and tasks with a ``rate_limit``; None without any."""
-    parts = list(names)
-    if limited:
-        more = f" and {len(limited) - 3} more" if len(limited) > 3 else ""
-        parts.append(f"rate_limit of {', '.join(sorted(limited)[:3])}{more}")
-    if not parts:
+def told_without_effect(names: Sequence[str]) -> str | None:
+    """Return one line about such settings; None without any."""
+    if not names:
         return None
-    return f"Set, and without effect in this version of Umbel: {', '.join(parts)}"
+    return f"Set, and without effect in this version of Umbel: {', '.join(names)}"

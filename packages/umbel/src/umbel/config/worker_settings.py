@@ -62,7 +62,12 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     worker_deduplicate_successful_tasks: bool = False
     """Skip a message delivered again whose task already succeeded."""
     worker_disable_rate_limits: bool = False
-    """Ignore rate limits."""
+    """Ignore the rate limits of single workers."""
+    worker_autoscale_wait: Seconds | None = None
+    """With ``--autoscale``: seconds within which the last waiting task shall begin; None: a slot
+    for each task that waits."""
+    worker_autoscale_keepalive: Seconds = 30.0
+    """With ``--autoscale``: seconds for which fewer slots were enough before there are fewer."""
     worker_state_db: str | None = None
     """File that keeps revoked ids over a restart."""
     worker_direct: bool = False

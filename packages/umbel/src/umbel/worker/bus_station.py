@@ -15,7 +15,8 @@ from umbel.drivers.opening import open_bus
 from umbel.monitoring.emitter import Emitter
 from umbel.ports import Broker, Pool
 from umbel.worker.answering import Answering
-from umbel.worker.commands import Commands
+from umbel.worker.autoscaling import Autoscaler
+from umbel.worker.commands import CarryOut, Commands
 from umbel.worker.intake import Intake
 from umbel.worker.observing import Observer
 from umbel.worker.plan import WorkerPlan
@@ -34,19 +35,28 @@ class Station(msgspec.Struct, frozen=True):
     observer: Observer
     clock: LogicalClock
 
-    def serve(self, supervisor: Supervisor, pool: Pool, intake: Intake, broker: Broker) -> None:
+    def serve(
+        self,
+        supervisor: Supervisor,
+        pool: Pool,
+        intake: Intake,
+        broker: Broker,
+        autoscaler: Autoscaler | None = None,
+        carry_out: CarryOut | None = None,
+    ) -> None:
         """Join these, and start the thread that owns the bus. Before the intake starts."""
-        intake.on_refused = self.observer.refused
+        intake.tell_refused(self.observer.refused)
         answering = Answering(
             self.plan,
             broker,
             self.observer,
             self.clock,
-            revoked=intake.revoked_ids,
+            intake,
             beat=self.remote.beat_soon,
         )
-        steering = Steering(self.plan, supervisor, pool)
-        commands = Commands(answering, steering, supervisor.call_soon)
+        steering = Steering(self.plan, supervisor, pool, intake, autoscaler)
+        own = frozenset(self.plan.own_commands)
+        commands = Commands(answering, steering, supervisor.call_soon, own, carry_out)
 
         def load() -> tuple[int, int]:
             running = min(len(supervisor.ledger), supervisor.slots)

@@ -22,6 +22,7 @@ from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
 from umbel.config.without_effect import set_without_effect, told_without_effect
+from umbel.control.custom_commands import REGISTRY
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
 from umbel.outbox.relay import RelayPlan, relay_plan
@@ -31,6 +32,7 @@ from umbel.worker.facts import facts_of
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
 from umbel.worker.health.address import parse_address
 from umbel.worker.plan import TaskTraits, WorkerPlan
+from umbel.worker.rates import runs_per_second
 from umbel.worker.scheduler_keeper import check_schedule
 from umbel.worker.worker_options import POOLS, WorkerOptions
 
@@ -170,9 +172,12 @@ def make_plan(
     settings: Settings = app.settings
     _check_start_method(settings)
     processes, slots = _size(settings, pool)
+    if options.autoscale is not None:
+        processes = max(1, -(-options.autoscale[1] // slots))
     broker_url = _broker_url(settings)
     queues = _queues(app, options)
-    tasks = {name: _traits(task) for name, task in app.tasks.items()}
+    rated = not settings.worker_disable_rate_limits
+    tasks = {name: _traits(task, rated=rated) for name, task in app.tasks.items()}
     backend_url = settings.result_backend if app.has_result_backend else None
     umbel = settings.profile == "umbel"
     plan = WorkerPlan(
@@ -184,6 +189,7 @@ def make_plan(
         backend_url=backend_url,
         backend_options=_plain(backend_options(settings, backend_url)),
         queues=queues,
+        known_queues=tuple(app.router.queues.values()),
         tasks=tasks,
         pool=pool,
         concurrency=processes * slots,
@@ -220,6 +226,10 @@ def make_plan(
         accept=tuple(SERIALIZERS.content_types(settings.accept_content)),
         revoke_keep=settings.task_revoke_keep,
         pool_restarts=settings.worker_pool_restarts,
+        own_commands=REGISTRY.names(),
+        autoscale=_autoscale(options, pool),
+        autoscale_wait=settings.worker_autoscale_wait,
+        autoscale_keepalive=settings.worker_autoscale_keepalive,
         facts=facts_of(app, broker_url),
         banner="",
         warnings=_in_vain(app),
@@ -228,6 +238,14 @@ def make_plan(
         log=log,
     )
     return msgspec.structs.replace(plan, banner=_banner(plan, app, datetime.now(app.timezone)))
+
+
+def _autoscale(options: WorkerOptions, pool: str) -> tuple[int, int] | None:
+    if options.autoscale is not None and pool == "solo":
+        raise ImproperlyConfigured(
+            "--autoscale does not go with the pool solo, which runs one task at a time: use prefork"
+        )
+    return options.autoscale
 
 
 def _outbox(settings: Settings) -> RelayPlan | None:
@@ -239,9 +257,7 @@ def _outbox(settings: Settings) -> RelayPlan | None:
 
 def _in_vain(app: App) -> tuple[str, ...]:
     """One line about everything that was set and does nothing here."""
-    usual = app.settings.task_default_rate_limit
-    limited = [name for name, task in app.tasks.items() if task.rate_limit not in (None, usual)]
-    told = told_without_effect(set_without_effect(app.conf), limited)
+    told = told_without_effect(set_without_effect(app.conf))
     return () if told is None else (told,)
 
 
@@ -306,7 +322,8 @@ def _queues(app: App, options: WorkerOptions) -> tuple[Queue, ...]:
     return tuple(chosen)
 
 
-def _traits(task: Task[..., Any]) -> TaskTraits:
+def _traits(task: Task[..., Any], *, rated: bool) -> TaskTraits:
+    rate = runs_per_second(task.rate_limit, f"rate_limit of the task {task.name}")
     return TaskTraits(
         early_ack=not task.acks_late,
         ack_failure=task.acks("failure"),
@@ -318,6 +335,7 @@ def _traits(task: Task[..., Any]) -> TaskTraits:
         soft_limit=task.soft_time_limit,
         send_events=bool(task.send_events),
         quarantine_failures=bool(task.quarantine_failures),
+        rate_limit=rate if rated else None,
     )
 
 

@@ -32,6 +32,8 @@ class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     send_events: bool = True
     """Monitors are told of its runs, where they are told of any."""
     quarantine_failures: bool = False
+    rate_limit: float | None = None
+    """Runs a second that this worker may begin."""
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     backend_url: str | None
     backend_options: Mapping[str, Any]
     queues: tuple[Queue, ...]
+    known_queues: tuple[Queue, ...] = ()
+    """All that the app knows by name: ``add_consumer`` may name any of them."""
     tasks: Mapping[str, TaskTraits]
     pool: str
     concurrency: int
@@ -85,6 +89,14 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     revoke_keep: float = 86400.0
     """Seconds the broker remembers what was revoked."""
     pool_restarts: bool = False
+    own_commands: tuple[str, ...] = ()
+    """Names of the app's own commands of remote control."""
+    autoscale: tuple[int, int] | None = None
+    """The most and the fewest slots of a worker that scales by itself."""
+    autoscale_wait: float | None = None
+    """Seconds within which the last of what waits shall begin; None: a slot for each task."""
+    autoscale_keepalive: float = 30.0
+    """Seconds for which fewer slots must have been enough before it shrinks."""
     facts: WorkerFacts = WorkerFacts()
     banner: str
     log: LogPlan
@@ -130,7 +142,14 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, tag="X"):
     status: int
 
 
-TemplateWord: TypeAlias = Planned | Unplanned | Forked | Gone
+class Carried(msgspec.Struct, frozen=True, array_like=True, tag="C"):
+    """The answer to one of the app's own commands."""
+
+    ticket: int
+    reply: Any
+
+
+TemplateWord: TypeAlias = Planned | Unplanned | Forked | Gone | Carried
 """Everything the template says to the supervisor."""
 
 
@@ -157,5 +176,13 @@ class Quit(msgspec.Struct, frozen=True, array_like=True, tag="q"):
     """End, once every executor has."""
 
 
-TemplateOrder: TypeAlias = Fork | Announce | Quit
+class CarryOut(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """Carry out one of the app's own commands of remote control."""
+
+    ticket: int
+    name: str
+    arguments: Mapping[str, Any]
+
+
+TemplateOrder: TypeAlias = Fork | Announce | CarryOut | Quit
 """Everything the supervisor says to the template."""

@@ -53,7 +53,7 @@ class Settlements:
         self.processed: defaultdict[str, int] = defaultdict(int)
         """How many runs ended in each state so far; ``by_name`` of each task."""
         self.by_name: defaultdict[str, int] = defaultdict(int)
-        self.on_settled: Callable[[Entry, Ending], None] | None = None
+        self.on_settled: list[Callable[[Entry, Ending], None]] = []
         """Told of every end, where somebody measures."""
 
     # --- ends that executors tell -----------------------------------------------------------------
@@ -157,8 +157,8 @@ class Settlements:
         self.close(entry)
         self.processed[state] += 1
         self.by_name[entry.peek.task] += 1
-        if self.on_settled is not None:
-            self.on_settled(entry, told)
+        for tell in self.on_settled:
+            tell(entry, told)
         if not entry.acked:
             self.settlements.append(settlement)
         elif isinstance(settlement.verdict, Quarantine):

@@ -18,7 +18,9 @@ from umbel.ports import Pool
 from umbel.wire import envelope
 from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_message import decode
-from umbel.worker.answering import described, usage
+from umbel.worker.answering import usage
+from umbel.worker.autoscaling import Autoscaler
+from umbel.worker.intake import Intake
 from umbel.worker.ledger import Entry
 from umbel.worker.plan import TaskTraits, WorkerPlan
 from umbel.worker.supervisor import Supervisor
@@ -29,10 +31,19 @@ _HARMLESS = SERIALIZERS.content_types(["json", "yaml", "msgpack"])
 class Steering:
     """Looks into one supervisor and changes it. Main thread only."""
 
-    def __init__(self, plan: WorkerPlan, supervisor: Supervisor, pool: Pool) -> None:
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        supervisor: Supervisor,
+        pool: Pool,
+        intake: Intake,
+        autoscaler: Autoscaler | None = None,
+    ) -> None:
         self._plan = plan
         self._supervisor = supervisor
         self._pool = pool
+        self._intake = intake
+        self._autoscaler = autoscaler
         self._started = time.monotonic()
 
     # --- looking ----------------------------------------------------------------------------------
@@ -67,7 +78,7 @@ class Steering:
 
     def stats(self) -> Any:
         plan, supervisor = self._plan, self._supervisor
-        return {
+        told = {
             "total": dict(supervisor.by_name),
             "pid": os.getpid(),
             "uptime": round(time.monotonic() - self._started),
@@ -76,9 +87,15 @@ class Steering:
             "prefetch_count": self._pool.capacity(),
             "rusage": usage(),
         }
-
-    def active_queues(self) -> Any:
-        return [described(queue) for queue in self._plan.queues]
+        if self._autoscaler is not None:
+            bounds, current = self._autoscaler.bounds, self._autoscaler.current
+            told["autoscaler"] = {
+                "max": bounds.most,
+                "min": bounds.least,
+                "current": current,
+                "qty": self._intake.backlog or 0,
+            }
+        return told
 
     def _pool_stats(self) -> Mapping[str, Any]:
         plan = self._plan
@@ -148,6 +165,10 @@ class Steering:
         return self._resize(-int(n), "pool will shrink")
 
     def _resize(self, change: int, done: str) -> Any:
+        if self._autoscaler is not None:
+            raise UsageError(
+                "this worker scales by itself: change its bounds with `control autoscale max min`"
+            )
         if self._plan.pool != "prefork" and self._plan.processes * self._plan.slots == 1:
             raise NotSupported(f"the {self._plan.pool} pool cannot change its size")
         processes = self._pool.resize(change)
@@ -167,18 +188,11 @@ class Steering:
         self._pool.renew()
         return {"ok": "reload started"}
 
-    def autoscale(self, max: Any = None, min: Any = None) -> Any:  # noqa: A002, ARG002 - the protocol's
-        raise UsageError("Autoscale not enabled")
-
-    def add_consumer(self, queue: str, **_: Any) -> Any:
-        raise NotSupported(
-            f"a running worker keeps its queues in this version of Umbel: start one with -Q {queue}"
-        )
-
-    def cancel_consumer(self, queue: str, **_: Any) -> Any:
-        raise NotSupported(
-            f"a running worker keeps its queues in this version of Umbel: it goes on with {queue}"
-        )
+    def autoscale(self, max: Any = None, min: Any = None) -> Any:  # noqa: A002 - the protocol's
+        if self._autoscaler is None:
+            raise UsageError("Autoscale not enabled")
+        bounds = self._autoscaler.change(max, min)
+        return {"ok": f"autoscale now max={bounds.most} min={bounds.least}"}
 
     def shutdown(self, msg: str = "", **_: Any) -> None:  # noqa: ARG002 - the protocol's
         self._supervisor.ask_to_stop(False, "shutdown")

@@ -77,6 +77,9 @@ class Supervisor:
         """How many runs ended in each state so far; ``by_name`` of each task."""
         self.by_name = self._settlements.by_name
         self._posted_free = -1
+        self.every_tick: Callable[[], None] | None = None
+        """Called once in so many seconds while it works. Set before ``run``."""
+        self._tick_at = 0.0
         self._silence = Silence(plan.stall_timeout, TICK)
 
     # --- from outside -----------------------------------------------------------------------------
@@ -96,7 +99,7 @@ class Supervisor:
 
     def measure(self, on_settled: Callable[[Entry, Ending], None]) -> None:
         """Have this told, on the main thread, of every end. Before ``run``."""
-        self._settlements.on_settled = on_settled
+        self._settlements.on_settled.append(on_settled)
 
     @property
     def phase(self) -> Phase:
@@ -134,6 +137,8 @@ class Supervisor:
         if self._interrupter.limited:
             self._interrupter.look()
         self._look_at_shutdown()
+        if self.every_tick is not None:
+            self._tick(self.every_tick)
         self._dispatch()
         self._post()
 
@@ -153,6 +158,12 @@ class Supervisor:
             logger.error("A task cannot be ended, and so the process ends with it")
             os._exit(self._end())
         return self._patience(None)
+
+    def _tick(self, call: Callable[[], None]) -> None:
+        now = self._clock.monotonic()
+        if now >= self._tick_at and self._shutdown.phase is Phase.WORKING:
+            self._tick_at = now + TICK
+            call()
 
     def _patience(self, longest: float | None) -> float | None:
         """In how many seconds to look though nobody wakes us: ``longest`` where nothing is due."""

@@ -25,13 +25,16 @@ from umbel.model.presence import Presence
 from umbel.ports import Broker, Pool, ResultBackend
 from umbel.version import __version__
 from umbel.worker.announcing import announce, tell_process_init
+from umbel.worker.autoscaling import Autoscaler, Bounds
 from umbel.worker.bus_station import open_station
+from umbel.worker.commands import CarryOut
 from umbel.worker.execution import Execution
 from umbel.worker.health.health_station import open_health
 from umbel.worker.identity import become
 from umbel.worker.intake import Intake
 from umbel.worker.loading import load
 from umbel.worker.outbox_keeper import outbox_relayed
+from umbel.worker.own_commands import carry_out
 from umbel.worker.pidfile import PidFile
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.pools.process import ProcessPool
@@ -109,7 +112,7 @@ def _run_forking(options: WorkerOptions) -> int:
         clock=clock,
     )
     try:
-        return _supervise(plan, pool, clock, link.announce, quiet=options.quiet)
+        return _supervise(plan, pool, clock, link.announce, link.carry_out, quiet=options.quiet)
     finally:
         link.quit(TEMPLATE_PATIENCE)
 
@@ -126,6 +129,7 @@ def _run_solo(options: WorkerOptions) -> int:
             pool,
             SystemClock(),
             lambda word: announce(loaded.face, word),
+            lambda name, arguments, answer: answer(carry_out(loaded.face, name, arguments)),
             quiet=options.quiet,
             attend=pool.attend,
         )
@@ -156,6 +160,7 @@ def _supervise(
     pool: Pool,
     clock: Clock,
     announce: Callable[[Announce], None],
+    own_command: CarryOut,
     *,
     quiet: bool,
     attend: Callable[[Callable[[], float | None]], None] | None = None,
@@ -177,8 +182,9 @@ def _supervise(
     observer = None if station is None else station.observer
     supervisor = Supervisor(plan, pool, intake, clock, tell, observer)
     end_on_signals(supervisor.ask_to_stop)
+    autoscaler = make_autoscaler(plan, supervisor, pool, intake, clock)
     if station is not None:
-        station.serve(supervisor, pool, intake, broker)
+        station.serve(supervisor, pool, intake, broker, autoscaler, own_command)
     if attend is not None:
         attend(supervisor.glance)
     health = open_health(plan, supervisor, pool, intake, broker, clock)
@@ -193,6 +199,34 @@ def _supervise(
         broker.close()
         if backend is not None:
             backend.close()
+
+
+def make_autoscaler(
+    plan: WorkerPlan, supervisor: Supervisor, pool: Pool, intake: Intake, clock: Clock
+) -> Autoscaler | None:
+    """Return what changes the worker's size, joined to the rest; None where nobody asked for it."""
+    if plan.autoscale is None:
+        return None
+
+    def resized(slots: int) -> None:
+        supervisor.slots = slots
+
+    autoscaler = Autoscaler(
+        pool,
+        Bounds(*plan.autoscale),
+        processes=plan.processes,
+        slots=plan.slots,
+        target=plan.autoscale_wait,
+        keepalive=plan.autoscale_keepalive,
+        clock=clock,
+        held=lambda: len(supervisor.ledger),
+        backlog=lambda: intake.backlog or 0,
+        resized=resized,
+    )
+    intake.watch_backlog()
+    supervisor.every_tick = autoscaler.look
+    supervisor.measure(autoscaler.settled)
+    return autoscaler
 
 
 def open_stores(plan: WorkerPlan) -> tuple[Broker, ResultBackend | None]:
