@@ -1,5 +1,8 @@
-"""``python -m benchmarks run``: measure, print the table, keep them; ``delayed``: what rests;
-``workflows``: groups, chains and chords."""
+"""``python -m benchmarks run``: measure, print the table, keep them.
+
+``rabbitmq``: the same for those on RabbitMQ; ``delayed``: what rests; ``workflows``: groups, chains
+and chords.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import delayed, record, report, workflows
-from benchmarks.catalogue import BY_NAME, PEERS
+from benchmarks.catalogue import BY_NAME, PEERS, RABBITMQ
 from benchmarks.running import run
 from benchmarks.scenarios import QUICK, SCENARIOS, Scale
 
@@ -93,11 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="measure and print the table")
-    runs.add_argument("--peers", type=_names(list(BY_NAME)), default=list(BY_NAME))
-    runs.add_argument("--scenarios", type=_names(list(SCENARIOS)), default=list(SCENARIOS))
-    runs.add_argument("--repeat", type=int, default=5)
-    runs.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
-    runs.add_argument("--quick", action="store_true", help="0.4 s each: to see that it works")
+    _add_choices(runs, list(BY_NAME), list(SCENARIOS))
+    rabbits = commands.add_parser("rabbitmq", help="the same, on RabbitMQ with results in Redis")
+    _add_choices(rabbits, list(RABBITMQ), ["drain-1", "drain-2", "drain-100", "enqueue", "latency"])
     rests = commands.add_parser("delayed", help="measure a worker beside resting tasks")
     rests.add_argument("--stores", type=_names(["redis", "sqlite"]), default=["redis", "sqlite"])
     rests.add_argument("--tasks", type=int, default=1_000_000, help="that rest, due in a day")
@@ -111,6 +112,16 @@ def _parser() -> argparse.ArgumentParser:
     shows = commands.add_parser("show", help="print the table of an earlier run")
     shows.add_argument("file", type=Path)
     return parser
+
+
+def _add_choices(
+    parser: argparse.ArgumentParser, peers: Sequence[str], scenarios: Sequence[str]
+) -> None:
+    parser.add_argument("--peers", type=_names(list(BY_NAME)), default=peers)
+    parser.add_argument("--scenarios", type=_names(list(SCENARIOS)), default=scenarios)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
+    parser.add_argument("--quick", action="store_true", help="0.4 s each: to see that it works")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ else:
     from umbel import chain, chord, group
     from umbel.app.signals import worker_ready
 
-app = App("torture", broker=os.environ["TORTURE_URL"], backend=os.environ["TORTURE_URL"])
+app = App("torture", broker=os.environ["TORTURE_URL"], backend=os.environ["TORTURE_RESULTS_URL"])
 app.conf.update(json.loads(os.environ["TORTURE_SETTINGS"]))
 
 RETRY_AFTER = 0.1
