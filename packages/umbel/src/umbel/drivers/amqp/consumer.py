@@ -30,7 +30,7 @@ from umbel.drivers.amqp.priorities import ranks_of
 from umbel.drivers.amqp.publisher import AmqpPublisher, Parcel
 from umbel.drivers.amqp.quarantine import quarantined
 from umbel.drivers.amqp.refusals import NodeAway
-from umbel.drivers.amqp.topology import quarantine_of
+from umbel.drivers.amqp.topology import declare_quarantine, quarantine_of
 from umbel.drivers.doorbell import Doorbell
 from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.errors import ImproperlyConfigured, OperationalError
@@ -285,17 +285,18 @@ class AmqpConsumer(Consumer):
         return self._publisher.straight(message, claim.feed.queue, due_at)
 
     def _aside(self, claim: Claim, verdict: Quarantine) -> Parcel:
-        queue = quarantine_of(claim.feed.queue.name)
-        declare = commands.Queue.Declare(queue=queue.name, durable=True)
+        name = claim.feed.queue.name
+        declare = declare_quarantine(name)
         self._publisher.declare(declare, timeout=self._address.socket_timeout)
         message = quarantined(
             claim.message,
             verdict,
-            queue=claim.feed.queue.name,
+            queue=name,
             count=claim.count,
             worker=self._presence.name,
+            priority=claim.feed.ranks.sent(claim.message.properties.get("priority")),
         )
-        return self._publisher.straight(message, queue, None)
+        return self._publisher.straight(message, quarantine_of(name), None)
 
     def _post(self, parcels: Sequence[Parcel]) -> None:
         self._publisher.post(parcels, timeout=self._address.socket_timeout)

@@ -26,6 +26,7 @@ LONGEST_DELAY = 2**LEVELS - 1
 """Seconds. What is due later comes up then, and rests again."""
 DELIVERY = "celery_delayed_delivery"
 QUARANTINE = "umbel.quarantine."
+QUARANTINE_LOCK = "umbel.quarantine-lock."
 _MOST_NAME = 255
 _LONGEST_KEY = 255 - 2 * LEVELS
 
@@ -185,3 +186,14 @@ def delay_bindings(queue: Queue) -> Sequence[_Declaration]:
 def quarantine_of(queue: str) -> Queue:
     """Return the queue in which what is set aside from ``queue`` rests."""
     return Queue(f"{QUARANTINE}{queue}")
+
+
+def declare_quarantine(queue: str) -> commands.Queue.Declare:
+    """Return what makes that queue exist.
+
+    Classic, whatever is usual on the broker: a quorum queue counts how often it was looked at, and
+    RabbitMQ 4 drops what was looked at twenty times.
+    """
+    return commands.Queue.Declare(
+        queue=quarantine_of(queue).name, durable=True, arguments={"x-queue-type": "classic"}
+    )
