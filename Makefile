@@ -52,10 +52,11 @@ imports: $(READY) ## The floors of the house, by import-linter
 bench: $(READY) ## Run the benchmarks; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
-torture: $(READY) ## Break everything while tasks flow, on SQLite and on Redis; see torture/README.md
+torture: $(READY) ## Break everything while tasks flow, on every store; see torture/README.md
 	$(BIN)/python -m torture run --store sqlite $(TORTURE_ARGS)
 	$(BIN)/python -m torture run --store redis $(TORTURE_ARGS)
 	$(BIN)/python -m torture run --store postgresql $(TORTURE_ARGS)
+	$(BIN)/python -m torture run --store amqp $(TORTURE_ARGS)
 
 docs: $(READY) ## Write the generated reference pages
 	$(BIN)/python tools/write_settings_reference.py
