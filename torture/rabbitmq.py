@@ -33,7 +33,7 @@ class RabbitStore(Store):
     leases = False
 
     def __init__(self, home: Path, *, queue_type: str = "classic") -> None:
-        self.settings: dict[str, Any] = {"task_default_queue_type": queue_type}
+        self.settings = {"task_default_queue_type": queue_type}
         self._node = RabbitNode()
         self._results = RedisStore(home)
         try:

@@ -32,6 +32,7 @@ class Talk(Protocol):
 
     def await_reply(self, channel: int, reply: type[Reply], deadline: float) -> Reply:
         """Return the next method of this kind. Raises OSError, ValueError, EOFError."""
+        ...
 
 
 class Agreed(msgspec.Struct, frozen=True):
