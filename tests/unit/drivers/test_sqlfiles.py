@@ -52,6 +52,7 @@ SMALL = {
     "count_claimed": "one row for each claim",
     "drop_dead_mailboxes": "one row for each listener",
     "fetch_results": "json_each is the list of ids",
+    "heads": "one row for each priority",
 }
 
 

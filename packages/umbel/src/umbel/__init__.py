@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from umbel.app.group_results import GroupResult as GroupResult
     from umbel.app.handles import AsyncResult as AsyncResult
     from umbel.app.joining import allow_join_result as allow_join_result
+    from umbel.app.redaction import Secret as Secret
     from umbel.app.result_sets import ResultSet as ResultSet
     from umbel.app.shared import current_app as current_app
     from umbel.app.shared import current_task as current_task
@@ -68,6 +69,7 @@ __all__ = [
     "ResultSet",
     "ResultTimeout",
     "Retry",
+    "Secret",
     "Signature",
     "SoftTimeLimitExceeded",
     "Task",
@@ -99,6 +101,7 @@ _HOMES = {
     "ResultSet": "umbel.app.result_sets",
     "ResultTimeout": "umbel.errors",
     "Retry": "umbel.errors",
+    "Secret": "umbel.app.redaction",
     "Signature": "umbel.workflows.signature",
     "SoftTimeLimitExceeded": "umbel.errors",
     "Task": "umbel.app.task",

@@ -69,6 +69,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     go of it when it next waits without asking for any."""
     counts_all: bool = True
     """``stats`` tells what is claimed and what rests, and ``purge`` drops what rests."""
+    shows_waiting: bool = False
+    """``waiting`` and ``heads`` show what waits to be claimed."""
     transactions: bool = False
     """``publish_within`` takes part in the caller's own transaction."""
 
@@ -140,6 +142,25 @@ class Broker(ABC):
     @abstractmethod
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         """Return what lies in each of these queues."""
+
+    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:  # noqa: ARG002
+        """Return up to ``limit`` messages that wait to be claimed, from number ``skip`` on.
+
+        As in ``Delivery.raw``, in the order in which they are claimed; nothing is claimed. What is
+        claimed between two calls may make the second one leave out or repeat some. Raises
+        NotSupported where nobody can look (``capabilities.shows_waiting``).
+        """
+        raise NotSupported(
+            f"{type(self).__name__} cannot show what waits in a queue: look with the tools of the "
+            "broker itself."
+        )
+
+    def heads(self, queue: str) -> Sequence[bytes]:  # noqa: ARG002 - for those who override it
+        """Return of each priority in the queue the message that is claimed next; costs little.
+
+        Nothing where nobody can look.
+        """
+        return ()
 
     @abstractmethod
     def purge(self, queue: str) -> int:

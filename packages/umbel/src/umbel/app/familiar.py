@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from umbel.app.app import App
     from umbel.app.delayed import Delayed
     from umbel.app.events import Events
+    from umbel.app.explaining import Explanation
     from umbel.app.log_setup import AppLogging
     from umbel.app.periodic import PeriodicTasks
     from umbel.app.quarantine import Quarantine
@@ -128,6 +129,24 @@ class Familiar(Connected):
         from umbel.app.delayed import Delayed  # noqa: PLC0415 - as above
 
         return Delayed(self._app)
+
+    def explain(
+        self,
+        task_id: str,
+        *,
+        timeout: float = 1.0,
+        depth: int = 100_000,
+        queues: Sequence[str] = (),
+    ) -> Explanation:
+        """Return why this task is not running, or where it is. Any thread.
+
+        ``timeout``: seconds to wait for workers, where they must be asked; ``depth``: messages of
+        each queue that are looked at; ``queues``: more of them than those of the app, of its tasks
+        and of workers. Raises OperationalError.
+        """
+        from umbel.app.explaining import explain  # noqa: PLC0415 - as above
+
+        return explain(self._app, task_id, timeout=timeout, depth=depth, queues=queues)
 
     @cached_property
     def events(self) -> Events:

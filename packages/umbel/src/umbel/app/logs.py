@@ -26,6 +26,7 @@ from umbel.app.log_records import (
     REDIRECTED,
     TASK,
     ColorFormatter,
+    JsonFormatter,
     LoggingProxy,
     TaskFilter,
     TaskFormatter,
@@ -68,6 +69,8 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
     hijack: bool
     redirect: bool
     redirect_level: str
+    json: bool = False
+    """One JSON object a line; the formats then do not matter."""
 
 
 def log_plan(
@@ -77,6 +80,7 @@ def log_plan(
     loglevel: str | int | None = None,
     logfile: str | None = None,
     no_color: bool = False,
+    json: bool | None = None,
 ) -> LogPlan:
     """Make the plan from the settings and from what the command line said.
 
@@ -104,6 +108,7 @@ def log_plan(
         hijack=settings.worker_hijack_root_logger,
         redirect=settings.worker_redirect_stdouts,
         redirect_level=str(settings.worker_redirect_stdouts_level),
+        json=settings.worker_log_json if json is None else json,
     )
 
 
@@ -180,10 +185,16 @@ def _install(
     handler = _open_handler(plan, process_index)
     stream = getattr(handler, "stream", None)
     color = wants_color(stream, plan.color)
-    handler.setFormatter(ColorFormatter(plan.format, plan.datefmt, color, process_name))
+    formatter = ColorFormatter(plan.format, plan.datefmt, color, process_name)
+    of_tasks: ColorFormatter = TaskFormatter(
+        plan.task_format, plan.task_datefmt, color, process_name
+    )
+    if plan.json:
+        formatter = of_tasks = JsonFormatter(process_name)
+    handler.setFormatter(formatter)
     _installed.add(root, handler)
     handler = _open_handler(plan, process_index)
-    handler.setFormatter(TaskFormatter(plan.task_format, plan.task_datefmt, color, process_name))
+    handler.setFormatter(of_tasks)
     task_logger.setLevel(plan.level)
     task_logger.propagate = False
     _installed.add(task_logger, handler)

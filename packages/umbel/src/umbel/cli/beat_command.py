@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from umbel.cli.invocation import common_options, invocation
-from umbel.cli.parameters import EnvOption, Near, Octal
+from umbel.cli.parameters import EnvOption, Near, Octal, log_format_json
 from umbel.cli.work_command import LEVELS
 from umbel.errors import ImproperlyConfigured
 
@@ -28,6 +28,12 @@ def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     "-l", "--loglevel", cls=EnvOption, type=Near(LEVELS, "LEVEL"), help=f"{', '.join(LEVELS)}."
 )
 @click.option("-f", "--logfile", cls=EnvOption, metavar="PATH", help="Log file.")
+@click.option(
+    "--log-format",
+    cls=EnvOption,
+    type=Near(("text", "json"), "FORMAT"),
+    help="text, or json: one object a line.",
+)
 @click.option("--pidfile", cls=EnvOption, metavar="PATH", help="File for the process id.")
 @click.option(
     "--max-interval",
@@ -72,7 +78,11 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
     if pidfile is not None:
         pidfile.write()
     try:
-        app.log.setup(loglevel or "INFO", logfile or settings.beat_logfile)
+        app.log.setup(
+            loglevel or "INFO",
+            logfile or settings.beat_logfile,
+            json=log_format_json(given["log_format"]),
+        )
         if not invocation().flag("quiet"):
             click.echo(banner)
         run_scheduler(app, max_interval=given["max_interval"])

@@ -43,6 +43,7 @@ _COMMANDS = {
     "schedule": _Entry("schedule_commands", "schedule", "Show and change the schedule."),
     "call": _Entry("task_commands", "call", "Send a task."),
     "result": _Entry("task_commands", "result", "Show the result of a task."),
+    "explain": _Entry("explain_command", "explain", "Say why a task is not running."),
     "purge": _Entry("queue_commands", "purge", "Delete the messages that wait in queues."),
     "quarantine": _Entry("shelf_commands", "quarantine", "Look after what workers set aside."),
     "delayed": _Entry("shelf_commands", "delayed", "Look after what rests until its time."),

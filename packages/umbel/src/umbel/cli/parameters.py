@@ -151,6 +151,11 @@ def give_environment(command: click.Command, group: str = "") -> click.Command:
     return command
 
 
+def log_format_json(log_format: str | None) -> bool | None:
+    """Return whether ``--log-format`` asks for JSON; None where it was not given."""
+    return None if log_format is None else log_format == "json"
+
+
 _WORD = re.compile(r"[A-Za-z_][\w.]*\Z")
 
 

@@ -87,6 +87,9 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 @_option("-l", "--loglevel", type=Near(LEVELS, "LEVEL"), help=f"{', '.join(LEVELS)}.")
 @_option("-f", "--logfile", metavar="PATH", help="Log file; %n %h %p %i are filled in.")
 @_option(
+    "--log-format", type=Near(("text", "json"), "FORMAT"), help="text, or json: one object a line."
+)
+@_option(
     "-c", "--concurrency", type=Slots(), help="Tasks at once; auto or 0: one for each processor."
 )
 @_option("--processes", type=click.IntRange(min=1), help="Processes of a pool of many slots.")
@@ -179,6 +182,8 @@ def worker_options(
     more = dict(overrides)
     if values.pop("disable_prefetch"):
         more.setdefault("worker_disable_prefetch", "true")
+    if log_format := values.pop("log_format"):
+        more.setdefault("worker_log_json", str(log_format == "json").lower())
     if method := values.pop("pool_start_method"):
         more.setdefault("worker_pool_start_method", method)
     pool = values.pop("pool")

@@ -96,6 +96,8 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     """Format of log lines written inside tasks; task_id and task_name may be used."""
     worker_task_log_datefmt: str | None = None
     """Format of the time in log lines written inside tasks."""
+    worker_log_json: bool = False
+    """Write one JSON object a line instead of the formats above."""
     worker_redirect_stdouts: bool = True
     """Send what tasks print to the log."""
     worker_redirect_stdouts_level: str = "WARNING"

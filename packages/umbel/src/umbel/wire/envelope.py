@@ -284,6 +284,8 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     delivery_tag: str
     redelivered: bool
     reply_to: str | None = None
+    timestamp: Any = None
+    """The property of this name, as it came: Unix seconds of the sending, where there is one."""
 
 
 class _PeekHeaders(msgspec.Struct):
@@ -311,6 +313,7 @@ class _PeekProperties(msgspec.Struct):
     reply_to: str | None = None
     delivery_tag: str = ""
     delivery_info: _PeekDeliveryInfo | None = None
+    timestamp: Any = None
 
 
 class _PeekKombu(msgspec.Struct):
@@ -365,6 +368,7 @@ def peek(raw: bytes) -> Peek:
         delivery_tag=properties.delivery_tag,
         redelivered=bool(headers.redelivered or (info is not None and info.redelivered)),
         reply_to=properties.reply_to,
+        timestamp=properties.timestamp,
     )
 
 
@@ -396,6 +400,7 @@ def _peek_slowly(raw: bytes) -> Peek:
             headers.get("redelivered") or (isinstance(info, dict) and info.get("redelivered"))
         ),
         reply_to=message.reply_to,
+        timestamp=properties.get("timestamp"),
     )
 
 

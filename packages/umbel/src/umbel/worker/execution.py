@@ -17,6 +17,7 @@ import msgspec
 from umbel.app.cancellations import Cancellations
 from umbel.app.context import Context
 from umbel.app.errbacks_due import EndDue, ErrbacksDue
+from umbel.app.log_records import of_task
 from umbel.app.running import run_task, run_task_async, traceback_text
 from umbel.app.signals import task_received
 from umbel.errors import NotRegistered, WireError
@@ -35,7 +36,7 @@ from umbel.model.outcome import (
 from umbel.model.queues import FollowUp, Outgoing
 from umbel.wire import envelope
 from umbel.wire.plain_task import read_plain
-from umbel.wire.reprs import safe_repr
+from umbel.wire.reprs import MASK, safe_repr
 from umbel.wire.serializers import JSON, SERIALIZERS
 from umbel.worker.announcing import WorkerFace, tell_notice, tell_received, tell_rejected
 from umbel.worker.following import Following
@@ -187,7 +188,7 @@ class Execution:
                 _log_success(task, message, value, seconds)
                 account = None
                 if prepared.assignment.watched:
-                    account = Account(safe_repr(value, maxlen=task.resultrepr_maxsize))
+                    account = Account(_shown(task, value))
                 return self._say(prepared, "SUCCESS", _ACK, records, more, seconds, account)
             case Failed():
                 return self._failure(prepared, outcome, seconds)
@@ -233,7 +234,7 @@ class Execution:
             records = self._recorder.failed(task, message, request, error, text)
         except Exception:  # such as arguments, for an extended result, that cannot be encoded
             words = "Task %s[%s]: its failure is stored without arguments and children"
-            logger.exception(words, task.name, message.id)
+            logger.exception(words, task.name, message.id, extra=of_task(task.name, message.id))
             records = self._recorder.failed_plainly(task, message, error, text)
         _log_failure(task, message, error, text)
         verdict: Verdict = Ack()
@@ -323,9 +324,15 @@ def _is_kept(task: Task[..., Any], error: BaseException) -> bool:
 # --- log lines, in the words a Celery user greps for ----------------------------------------------
 
 
+def _shown(task: Task[..., Any], value: Any) -> str:
+    return MASK if task.plan.hides_result else safe_repr(value, maxlen=task.resultrepr_maxsize)
+
+
 def _log(task: Task[..., Any], message: TaskMessage, level: int, words: str, value: object) -> None:
     if logger.isEnabledFor(level):
-        logger.log(level, f"Task %s[%s] {words}", message.shadow or task.name, message.id, value)
+        about = of_task(task.name, message.id)
+        name = message.shadow or task.name
+        logger.log(level, f"Task %s[%s] {words}", name, message.id, value, extra=about)
 
 
 def _log_success(task: Task[..., Any], message: TaskMessage, value: Any, seconds: float) -> None:
@@ -335,7 +342,8 @@ def _log_success(task: Task[..., Any], message: TaskMessage, value: Any, seconds
             message.shadow or task.name,
             message.id,
             round(seconds, 6),
-            safe_repr(value, maxlen=task.resultrepr_maxsize),
+            _shown(task, value),
+            extra={"task_id": message.id, "task_name": task.name},
         )
 
 
@@ -343,7 +351,9 @@ def _log_failure(
     task: Task[..., Any], message: TaskMessage, error: BaseException, text: str | None
 ) -> None:
     name = message.shadow or task.name
+    about = of_task(task.name, message.id)
     if task.throws and isinstance(error, tuple(task.throws)):
-        logger.info("Task %s[%s] raised expected: %r", name, message.id, error)
+        logger.info("Task %s[%s] raised expected: %r", name, message.id, error, extra=about)
         return
-    logger.error("Task %s[%s] raised unexpected: %r\n%s", name, message.id, error, text or "")
+    words = "Task %s[%s] raised unexpected: %r\n%s"
+    logger.error(words, name, message.id, error, text or "", extra=about)

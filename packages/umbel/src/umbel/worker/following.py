@@ -16,6 +16,7 @@ import msgspec
 
 from umbel.app.context import Context
 from umbel.app.errbacks_due import EndDue, ErrbacksDue
+from umbel.app.log_records import of_task
 from umbel.app.sending import told_before
 from umbel.app.workflow_calls import counting_backend, prepared
 from umbel.errors import TaskError, WireError
@@ -297,6 +298,7 @@ class Following:
                     "Task %s[%s] failed, and an error callback of it cannot be sent",
                     task.name,
                     request.id,
+                    extra=of_task(task.name, request.id),
                 )
 
 

@@ -27,7 +27,7 @@ from umbel.wire import envelope
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Drop, Run, SetAside, admit
 from umbel.worker.endings import Endings
-from umbel.worker.intake_log import log_refused, sentence
+from umbel.worker.intake_log import log_received, log_refused, sentence
 from umbel.worker.notices import Noticed, Notices
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.progress import Deliveries, Stall
@@ -469,7 +469,7 @@ class Intake:
                 ended.append(desk.unreadable(delivery, error))
                 continue
             if chatty:
-                logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id)
+                log_received(peek)
             acked = decision.traits.early_ack
             (early if acked else admitted).append(Admitted(delivery, peek, decision, acked))
         with self._lock:

@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 
+from umbel.app.log_records import of_task
 from umbel.clock import Clock
 from umbel.drivers.elsewhere import outgoing_of
 from umbel.model.assignment import Lost, Report
@@ -105,18 +106,21 @@ class Settlements:
             return False
         now = self._clock.now()
         name, task_id = entry.peek.task, entry.peek.id
+        about = of_task(name, task_id)
         if entry.ending == "time limit":
             settlement, limit = self._endings.timed_out(entry, now)
-            logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit.args[0], name, task_id)
+            words = "Hard time limit (%ss) exceeded for %s[%s]"
+            logger.error(words, limit.args[0], name, task_id, extra=about)
             return self._have_told(entry, Found(settlement, "FAILURE", limit), cold=cold)
         if entry.ending == "terminated":
             self.revoked(entry, "terminated")
         elif (event.innocent or cold) and not entry.acked:
-            logger.warning("Task %s[%s] was cut short; it goes back to its queue", name, task_id)
+            words = "Task %s[%s] was cut short; it goes back to its queue"
+            logger.warning(words, name, task_id, extra=about)
             self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED", None)
         else:
             settlement, error = self._endings.lost(entry, event.status, now)
-            logger.error("Task %s[%s]: %s", name, task_id, error)
+            logger.error("Task %s[%s]: %s", name, task_id, error, extra=about)
             return self._have_told(entry, Found(settlement, "LOST", error), cold=cold)
         return False
 

@@ -16,6 +16,7 @@ import msgspec
 from umbel.errors import ImproperlyConfigured, NotSupported, UsageError, WireError
 from umbel.ports import Pool
 from umbel.wire import envelope
+from umbel.wire.reprs import MASK
 from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_message import decode
 from umbel.worker.answering import usage
@@ -203,7 +204,12 @@ def _seconds(value: Any) -> float | None:
 
 
 def _arguments(raw: bytes, argsrepr: Any, kwargsrepr: Any) -> tuple[Any, Any]:
-    """Return the arguments themselves where they can be read without running anything."""
+    """Return the arguments themselves where they can be read without running anything.
+
+    Not where their sender hid one of them.
+    """
+    if MASK in f"{argsrepr}{kwargsrepr}":
+        return argsrepr, kwargsrepr
     try:
         message = decode(envelope.load(raw), accept=_HARMLESS, serializers=SERIALIZERS)
     except (WireError, ImproperlyConfigured):

@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from umbel.app.log_records import of_task
 from umbel.clock import Clock
 from umbel.errors import UmbelError
 from umbel.model.assignment import Assignment, Began, Lost, Report, Returned
@@ -266,6 +267,7 @@ class Supervisor:
             " may run it again, and what this run brings is refused",
             entry.peek.task,
             entry.peek.id,
+            extra=of_task(entry.peek.task, entry.peek.id),
         )
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
@@ -385,6 +387,7 @@ class Supervisor:
                 "Task %s[%s]: its killed executor does not end; the task goes back to its queue",
                 entry.peek.task,
                 entry.peek.id,
+                extra=of_task(entry.peek.task, entry.peek.id),
             )
             self._lost(Lost(entry.id, None))
 

@@ -25,7 +25,13 @@ class MemoryBroker(Broker):
     """Queues that live as long as the process."""
 
     capabilities = Capabilities(
-        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
+        delay=True,
+        priority=True,
+        lease=True,
+        celery_peers=False,
+        quarantine=True,
+        resting=True,
+        shows_waiting=True,
     )
 
     def __init__(self, store: MemoryStore) -> None:
@@ -52,6 +58,12 @@ class MemoryBroker(Broker):
 
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self.memory.stats(queues)
+
+    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
+        return self.memory.waiting(queue)[skip : skip + limit]
+
+    def heads(self, queue: str) -> Sequence[bytes]:
+        return self.memory.heads(queue)
 
     def purge(self, queue: str) -> int:
         return self.memory.purge(queue)

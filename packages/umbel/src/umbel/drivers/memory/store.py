@@ -225,6 +225,24 @@ class MemoryStore:
                 )
             return found
 
+    def waiting(self, name: str) -> list[bytes]:
+        """Return what is ready, in the order of its claim."""
+        with self.lock:
+            shelf = self.shelf(name)
+            shelf.promote(self.now())
+            return [held.raw for _, _, held in sorted(shelf.ready, key=lambda one: one[:2])]
+
+    def heads(self, name: str) -> list[bytes]:
+        """Return the first of each priority."""
+        with self.lock:
+            shelf = self.shelf(name)
+            shelf.promote(self.now())
+            first: dict[int, tuple[int, bytes]] = {}
+            for priority, place, held in shelf.ready:
+                if priority not in first or place < first[priority][0]:
+                    first[priority] = (place, held.raw)
+            return [raw for _, raw in first.values()]
+
     def purge(self, name: str) -> int:
         """Drop what is ready or rests in the queue."""
         with self.lock:

@@ -39,6 +39,7 @@ class PostgresBroker(Broker):
         lease=True,
         celery_peers=False,
         quarantine=True,
+        shows_waiting=True,
         resting=True,
         transactions=True,
     )
@@ -103,6 +104,16 @@ class PostgresBroker(Broker):
             )
             for name, ready, claimed, delayed, aside, since in rows
         ]
+
+    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
+        with self._pool.lend() as connection:
+            rows = connection.one("waiting", queue=queue, skip=skip, limit=limit)
+        return [bytes(raw) for (raw,) in rows]
+
+    def heads(self, queue: str) -> Sequence[bytes]:
+        with self._pool.lend() as connection:
+            rows = connection.one("heads", queue=queue)
+        return [bytes(raw) for (raw,) in rows]
 
     def purge(self, queue: str) -> int:
         with self._pool.lend() as connection:

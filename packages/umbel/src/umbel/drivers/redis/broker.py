@@ -20,7 +20,7 @@ from umbel.drivers.redis.keys import Keys, ResultKeys
 from umbel.drivers.redis.packing import SettlementPacker
 from umbel.drivers.redis.publisher import RedisPublisher, expiry_of
 from umbel.drivers.redis.result_backend import RedisResultBackend
-from umbel.drivers.redis.scripts import BIND_EXPIRING, PURGE, REVOKE, STATS
+from umbel.drivers.redis.scripts import BIND_EXPIRING, HEADS, PURGE, REVOKE, STATS, WAITING
 from umbel.drivers.redis.shelves import RedisShelves, moment_of
 from umbel.errors import ImproperlyConfigured
 from umbel.model.presence import Presence
@@ -38,7 +38,13 @@ class RedisBroker(Broker):
     """Thread-safe. Keeps a few connections for what it does itself."""
 
     capabilities = Capabilities(
-        delay=True, priority=True, lease=True, celery_peers=True, quarantine=True, resting=True
+        delay=True,
+        priority=True,
+        lease=True,
+        celery_peers=True,
+        quarantine=True,
+        resting=True,
+        shows_waiting=True,
     )
 
     def __init__(self, options: Options) -> None:
@@ -135,6 +141,20 @@ class RedisBroker(Broker):
                         quarantined_since=None if since is None else moment_of(since),
                     )
                 )
+        return found
+
+    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
+        lists = list(self._keys.queue(queue).lists)
+        with self._pool.lend() as connection:
+            found: Sequence[bytes] = WAITING.run(
+                connection, lists, [skip, limit], self._pool.deadline()
+            )
+        return found
+
+    def heads(self, queue: str) -> Sequence[bytes]:
+        lists = list(self._keys.queue(queue).lists)
+        with self._pool.lend() as connection:
+            found: Sequence[bytes] = HEADS.run(connection, lists, [], self._pool.deadline())
         return found
 
     def purge(self, queue: str) -> int:

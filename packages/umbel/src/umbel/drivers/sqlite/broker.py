@@ -27,7 +27,13 @@ class SqliteBroker(Broker):
     """Queues in one database file, for any number of processes of one machine."""
 
     capabilities = Capabilities(
-        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
+        delay=True,
+        priority=True,
+        lease=True,
+        celery_peers=False,
+        quarantine=True,
+        resting=True,
+        shows_waiting=True,
     )
 
     def __init__(self, location: Location, clock: Clock) -> None:
@@ -67,6 +73,16 @@ class SqliteBroker(Broker):
         now = self._clock.now().timestamp()
         with self._pool.reading() as database:
             return [_stats(database, queue, now) for queue in queues]
+
+    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
+        with self._pool.reading() as database:
+            rows = database.execute(SQL["waiting"], (queue, limit, skip)).fetchall()
+        return [row[0] for row in rows]
+
+    def heads(self, queue: str) -> Sequence[bytes]:
+        with self._pool.reading() as database:
+            rows = database.execute(SQL["heads"], (queue, queue, queue)).fetchall()
+        return [row[0] for row in rows]
 
     def purge(self, queue: str) -> int:
         with self._pool.writing() as database:

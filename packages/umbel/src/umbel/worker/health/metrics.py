@@ -55,6 +55,11 @@ METRICS: dict[str, Metric] = {
         "histogram", (), "How long tasks waited in this worker, from the claim to the beginning."
     ),
     "umbel_queue_ready": Metric("gauge", ("queue",), "Messages that wait to be claimed."),
+    "umbel_queue_oldest_age_seconds": Metric(
+        "gauge",
+        ("queue",),
+        "How long the message has waited that has waited longest; 0 where none waits.",
+    ),
     "umbel_queue_claimed": Metric("gauge", ("queue",), "Messages that some worker holds."),
     "umbel_queue_delayed": Metric("gauge", ("queue",), "Messages that rest until a later time."),
     "umbel_queue_quarantined": Metric("gauge", ("queue",), "Messages that are set aside."),
@@ -166,6 +171,10 @@ def _of_store(store: StoreReading, now: float) -> Iterator[Sample]:
     for queue in store.queues:
         where = (queue.name,)
         yield "umbel_queue_ready", where, queue.ready
+        waits = store.oldest.get(queue.name)
+        if waits is not None or not queue.ready:
+            waited = 0.0 if waits is None else (store.now - waits).total_seconds()
+            yield "umbel_queue_oldest_age_seconds", where, max(0.0, waited)
         if queue.claimed is not None:
             yield "umbel_queue_claimed", where, queue.claimed
         if queue.delayed is not None:

@@ -256,6 +256,24 @@ SELECT q.name,
        (SELECT min(at) FROM {schema}.quarantine WHERE queue = q.name)
 FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, n) ORDER BY q.n;
 
+-- name: waiting
+SELECT raw FROM {schema}.ready WHERE queue = %(queue)b
+ORDER BY priority, place LIMIT %(limit)b::int OFFSET %(skip)b::int;
+
+-- name: heads
+-- From one priority to the next by the primary key: as many steps as there are priorities.
+WITH RECURSIVE head AS (
+    (SELECT priority, raw FROM {schema}.ready WHERE queue = %(queue)b
+     ORDER BY priority, place LIMIT 1)
+    UNION ALL
+    SELECT n.priority, n.raw FROM head CROSS JOIN LATERAL (
+        SELECT r.priority, r.raw FROM {schema}.ready AS r
+        WHERE r.queue = %(queue)b AND r.priority > head.priority
+        ORDER BY r.priority, r.place LIMIT 1
+    ) AS n
+)
+SELECT raw FROM head;
+
 -- name: purge
 WITH gone AS (
     DELETE FROM {schema}.ready WHERE queue = %(queue)b RETURNING 1

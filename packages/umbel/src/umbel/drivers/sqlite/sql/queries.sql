@@ -164,6 +164,22 @@ DELETE FROM umbel_claim WHERE owner = ?;
 
 -- ---------------------------------------------------------------------------- looking ---------
 
+-- name: waiting
+SELECT m.raw FROM umbel_ready AS r JOIN umbel_message AS m ON m.id = r.id
+WHERE r.queue = ? ORDER BY r.priority, r.place LIMIT ? OFFSET ?;
+
+-- name: heads
+-- From one priority to the next by the primary key: as many steps as there are priorities.
+WITH RECURSIVE steps (priority) AS (
+    SELECT min(priority) FROM umbel_ready WHERE queue = ?
+    UNION ALL
+    SELECT (SELECT min(priority) FROM umbel_ready WHERE queue = ? AND priority > steps.priority)
+    FROM steps WHERE steps.priority IS NOT NULL
+)
+SELECT (SELECT m.raw FROM umbel_ready AS r JOIN umbel_message AS m ON m.id = r.id
+        WHERE r.queue = ? AND r.priority = steps.priority ORDER BY r.place LIMIT 1)
+FROM steps WHERE steps.priority IS NOT NULL;
+
 -- name: count_ready
 SELECT count(*) FROM umbel_ready WHERE queue = ?;
 
