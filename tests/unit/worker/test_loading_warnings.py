@@ -26,6 +26,11 @@ def test_one_line_names_all_that_was_set_in_vain():
     assert "task events: ON" in plan.banner
 
 
+def test_pickle_is_warned_of():
+    (warning,) = plan_of(accept_content=["json", "pickle"]).warnings
+    assert warning.startswith("accept_content names pickle: whoever can send a message")
+
+
 def test_the_time_of_a_soft_shutdown_reaches_the_supervisor():
     assert plan_of(worker_soft_shutdown_timeout=7).soft_shutdown_timeout == 7.0
 

@@ -44,7 +44,6 @@ _ABSENT: dict[str, str] = {
     "pool": _OWN_CONNECTIONS,
     "producer_or_acquire": _OWN_CONNECTIONS,
     "producer_pool": _OWN_CONNECTIONS,
-    "setup_security": "signing messages is not built yet in this version",
     "steps": f"{_ENGINE}; watch the worker by the signals (umbel.app.signals)",
     "user_options": f"{_ENGINE}; give your own options to your own program, and settings by -X",
     "WorkController": f"{_ENGINE}; start a worker by app.worker_main(argv)",
@@ -129,6 +128,17 @@ class Familiar(Connected):
         from umbel.app.delayed import Delayed  # noqa: PLC0415 - as above
 
         return Delayed(self._app)
+
+    def setup_security(self, *given: Any, **options: Any) -> None:
+        """Sign every message, and read only what somebody trusted has signed: Celery's ``auth``.
+
+        ``allowed_serializers``, ``key``, ``key_password``, ``cert``, ``store``, ``digest``,
+        ``serializer`` as there; by default what the settings ``security_…`` say. Counts for the
+        whole process. Raises ImproperlyConfigured.
+        """
+        from umbel.app.securing import setup_security  # noqa: PLC0415 - few sign
+
+        setup_security(self._app, *given, **options)
 
     def explain(
         self,

@@ -17,7 +17,7 @@ from umbel.config.settings import NAMES, defaults
 
 _OF_WHAT_IS_NOT_THERE = (
     "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_", "database_",
-    "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_", "security_",
+    "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_",
 )  # fmt: skip
 
 _SINGLE = frozenset(

@@ -222,7 +222,7 @@ def make_plan(
         heartbeat=None if options.without_heartbeat else options.heartbeat_interval or HEARTBEAT,
         bus=bus_names(settings),
         remote_control=settings.worker_enable_remote_control,
-        control_serializer=settings.task_serializer,
+        control_serializer=_answers_with(settings),
         accept=tuple(SERIALIZERS.content_types(settings.accept_content)),
         revoke_keep=settings.task_revoke_keep,
         pool_restarts=settings.worker_pool_restarts,
@@ -232,12 +232,26 @@ def make_plan(
         autoscale_keepalive=settings.worker_autoscale_keepalive,
         facts=facts_of(app, broker_url),
         banner="",
-        warnings=_in_vain(app),
+        warnings=(*_in_vain(app), *_risky(settings)),
         purge=options.purge,
         outbox=_outbox(settings),
         log=log,
     )
     return msgspec.structs.replace(plan, banner=_banner(plan, app, datetime.now(app.timezone)))
+
+
+def _answers_with(settings: Settings) -> str:
+    # The supervisor holds no keys: where messages are signed, it answers in JSON.
+    return "json" if settings.task_serializer == "auth" else settings.task_serializer
+
+
+def _risky(settings: Settings) -> tuple[str, ...]:
+    if "pickle" not in settings.accept_content:
+        return ()
+    return (
+        "accept_content names pickle: whoever can send a message here can run code in this worker."
+        " Leave it away, or have messages signed: app.setup_security(serializer='pickle')",
+    )
 
 
 def _autoscale(options: WorkerOptions, pool: str) -> tuple[int, int] | None:
