@@ -102,6 +102,26 @@ def test_every_queue_gets_its_own_delays_and_no_other_s() -> None:
         assert [place for place, _ in broker.arrive(delayed_target(Queue(name), 5))] == [name]
 
 
+@pytest.mark.parametrize(
+    ("queue", "binding"),
+    [
+        (Queue("q"), {}),
+        (Queue("q", binding_arguments={"x-why": "mine"}), {"x-why": "mine"}),
+        (Queue("q", exchange_type="headers"), {"x-match": "all"}),
+        (
+            Queue(
+                "q", exchange_type="headers", binding_arguments={"x-match": "any", "region": "eu"}
+            ),
+            {"x-match": "any", "region": "eu"},
+        ),
+    ],
+)
+def test_a_queue_is_bound_with_its_arguments(queue: Queue, binding: dict[str, Any]) -> None:
+    *_, (_, bind, _) = queue_declarations(queue)
+    assert isinstance(bind, commands.Queue.Bind)
+    assert (bind.arguments or {}) == binding
+
+
 def test_a_priority_is_an_argument_of_classic_queues_only() -> None:
     assert arguments_of(Queue("q", max_priority=9)) == {"x-max-priority": 9}
     quorum = Queue("q", max_priority=9, arguments={"x-queue-type": "quorum"})

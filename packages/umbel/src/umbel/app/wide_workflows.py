@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from umbel.app.workflow_calls import counting_backend, planned
+from umbel.app.workflow_calls import addressed, counting_backend
 from umbel.model.join import OpenJoin
 from umbel.workflows.beginning import Launch, member_launches
 from umbel.workflows.freezing import assign_ids, handle_on
@@ -49,7 +49,7 @@ def send_wide(
     handles: list[Any] = []
     whole = shell
     for piece in _pieces(shell, members):
-        whole = planned(app, piece)
+        whole = addressed(app, piece)
         first = len(handles)
         send(member_launches(whole, args, kwargs, expires=expires, first=first))
         header = whole["kwargs"]["header"] if is_chord else whole

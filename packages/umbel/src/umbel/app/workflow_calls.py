@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from umbel.app.send_plan import Call
 from umbel.errors import NoResultBackend
 from umbel.workflows.beginning import Launch
-from umbel.workflows.freezing import assign_ids
+from umbel.workflows.freezing import answer_to, assign_ids
 from umbel.workflows.planning import Sig, normal
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ def planned(app: App, sig: Sig) -> Sig:
     """Return the normal form of a workflow, every node with an id."""
     assign_ids(sig)
     return normal(sig, errbacks_in_header=app.settings.task_allow_error_cb_on_chord_header)
+
+
+def addressed(app: App, sig: Sig) -> Sig:
+    """Return a workflow that is to be sent: its results come here where no store keeps them."""
+    address = app.result_backend.reply_to if app.has_result_backend else None
+    if address is not None:
+        answer_to(sig, address)
+    return planned(app, sig)
 
 
 def counting_backend(app: App) -> ResultBackend:

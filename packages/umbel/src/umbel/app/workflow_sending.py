@@ -14,7 +14,7 @@ from umbel.app import context, sending
 from umbel.app.familiar import Familiar
 from umbel.app.publish_policy import RetryPolicy
 from umbel.app.send_plan import Call
-from umbel.app.workflow_calls import counting_backend, planned, prepared
+from umbel.app.workflow_calls import addressed, counting_backend, planned, prepared
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
@@ -44,7 +44,7 @@ class WorkflowSending(Familiar):
         app = cast("App", self)
         if app.settings.task_always_eager:
             return self.run_workflow(sig, args, kwargs)
-        whole = planned(app, sig)
+        whole = addressed(app, sig)
         expires = app.settings.result_chord_expires
         for batch in _batches(app, launches(whole, args, kwargs, expires=expires)):
             batch.send()

@@ -24,6 +24,10 @@ class Queue(msgspec.Struct, frozen=True):
     exchange_type: str = "direct"
     max_priority: int | None = None
     arguments: Mapping[str, Any] = {}
+    binding_arguments: Mapping[str, Any] = {}
+    """What it is bound to its exchange with: the conditions of a headers exchange."""
+    consumer_arguments: Mapping[str, Any] = {}
+    """What each consumer of it says (``x-priority``)."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,25 @@ def _assign_chord(
     assign_ids(body, make)
 
 
+def answer_to(sig: Mapping[str, Any], address: str) -> None:
+    """Have every run of a workflow send its result there, in place, unless it says where itself.
+
+    Celery's workers hand a step of a chain on with what it brings, and know no other address.
+    """
+    kwargs = sig["kwargs"]
+    match sig.get("subtask_type"):
+        case "chain" | "group":
+            inner = list(kwargs.get("tasks") or ())
+        case "chord":
+            header = kwargs["header"]
+            inner = [*([header] if isinstance(header, Mapping) else header), kwargs["body"]]
+        case _:
+            inner = []
+            sig["options"].setdefault("reply_to", address)
+    for one in inner:
+        answer_to(one, address)
+
+
 def _name_last(sig: Mapping[str, Any], task_id: str) -> None:
     match sig.get("subtask_type"):
         case "chain":

@@ -146,7 +146,12 @@ class AmqpConsumer(Consumer):
             if feed.tag:
                 frames.append(self._cancel_frame(feed))
             tag = claims.subscribe(feed, window)
-            consume = commands.Basic.Consume(queue=feed.queue.name, consumer_tag=tag, nowait=True)
+            consume = commands.Basic.Consume(
+                queue=feed.queue.name,
+                consumer_tag=tag,
+                nowait=True,
+                arguments=dict(feed.queue.consumer_arguments),
+            )
             frames.append(method_frame(_CHANNEL, commands.Basic.Qos(prefetch_count=window)))
             frames.append(method_frame(_CHANNEL, consume))
         self._send(frames)

@@ -110,18 +110,25 @@ def queue_declarations(queue: Queue) -> Iterator[_Declaration]:
         commands.Queue.Declare(queue=name, durable=True, arguments=arguments_of(queue)),
         commands.Queue.DeclareOk,
     )
-    binding: dict[str, Any] = {}
-    if queue.exchange_type == "headers":
-        # Without conditions of its own the queue takes every message, which is what `all` of no
-        # headers means.
-        binding = {"x-match": "all"}
     yield (
         f"queue {name!r}",
         commands.Queue.Bind(
-            queue=name, exchange=exchange, routing_key=key_of(queue), arguments=binding
+            queue=name,
+            exchange=exchange,
+            routing_key=key_of(queue),
+            arguments=_binding_arguments(queue),
         ),
         commands.Queue.BindOk,
     )
+
+
+def _binding_arguments(queue: Queue) -> dict[str, Any]:
+    arguments = dict(queue.binding_arguments)
+    if queue.exchange_type == "headers":
+        # Without conditions of its own the queue takes every message, which is what `all` of no
+        # headers means.
+        arguments.setdefault("x-match", "all")
+    return arguments
 
 
 def delay_declarations(queue_type: str) -> Iterator[_Declaration]:
@@ -177,7 +184,9 @@ def delay_bindings(queue: Queue) -> Sequence[_Declaration]:
         return made
     exchange, key = exchange_name(queue), f"#.{key_of(queue)}"
     onward = commands.Exchange.Bind(destination=exchange, source=DELIVERY, routing_key=key)
-    into = commands.Queue.Bind(queue=queue.name, exchange=exchange, routing_key=key)
+    into = commands.Queue.Bind(
+        queue=queue.name, exchange=exchange, routing_key=key, arguments=_binding_arguments(queue)
+    )
     made.append((f"exchange {exchange!r}", onward, commands.Exchange.BindOk))
     made.append((f"queue {queue.name!r}", into, commands.Queue.BindOk))
     return made
