@@ -13,6 +13,9 @@ READY_CELERY := $(CELERY_VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := packages/umbel/src packages/umbel-celery/src
 PYTEST_ARGS ?=
+# Most tests wait for processes, so that more of them than processors go well together; 0 is one by one.
+TEST_PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 TORTURE_ARGS ?= --tasks 50000 --faults 130
 
 .DEFAULT_GOAL := help
@@ -26,10 +29,10 @@ demo: $(READY_DEMO) ## Run tasks on the embedded store: no server needed, ends b
 
 test: check $(READY) $(READY_CELERY) ## All checks and all tests
 	UMBEL_TEST_CELERY_PYTHON="$${UMBEL_TEST_CELERY_PYTHON:-$(CURDIR)/$(CELERY_VENV)/bin/python}" \
-	  $(BIN)/python -m pytest $(PYTEST_ARGS)
+	  $(PYTEST) $(PYTEST_ARGS)
 
 quick: $(READY) ## The fast tests only
-	$(BIN)/python -m pytest -m "not slow" tests/unit tests/conformance tests/wire $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/unit tests/conformance tests/wire $(PYTEST_ARGS)
 
 check: lint types imports ## Style, types and import rules
 

@@ -132,7 +132,8 @@ def desk(open_desk) -> Desk:
 
 def test_the_signals_of_a_worker_are_fired_in_order_where_user_code_may_run(desk):
     with desk.worker("-c", "1", "-n", "w1@here") as worker:
-        until(lambda: "worker_ready w1@here" in desk.lines("signals"), "worker_ready")
+        for told in ("worker_ready w1@here", "worker_process_init w1@here"):
+            until(lambda told=told: told in desk.lines("signals"), told)
         assert worker.end() == 0
     assert desk.lines("signals") == [
         "celeryd_after_setup w1@here",

@@ -83,9 +83,13 @@ def insist(path: str) -> None:
 
 @app.task(name="suite.watch", bind=True)
 def watch(self: Any, path: str) -> str | None:
-    """Wait until it is cancelled; return why. Nothing that is raised ends it."""
+    """Wait until it is cancelled; return why. Nothing that is raised ends it.
+
+    To look is to let others run, so what is raised may come with either look.
+    """
     with suppress(TaskInterrupted):
         _wait(path, self.cancelled)
+        return str(self.request.cancelled)
     return str(self.request.cancelled)
 
 
