@@ -137,3 +137,24 @@ def test_options_go_to_every_member(tasks: Tasks) -> None:
     result = group(many(tasks)).apply_async(queue="elsewhere")
     stats = tasks.add.app.broker.stats(["elsewhere"])
     assert [one.ready for one in stats] == [len(result)]
+
+
+def test_results_of_many_are_walked_without_being_remembered(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.app.result_sets.MANY", SIZE - 1)
+    result: Any = group(many(tasks)).apply_async()
+    assert sorted(result.iterate(timeout=PATIENCE)) == EXPECTED
+    assert all(one._cache is None for one in result.results)
+    assert result.get(timeout=PATIENCE) == EXPECTED  # the store has them still
+
+    async def walk() -> list[int]:
+        return [value async for value in group(many(tasks)).apply_async()]  # type: ignore[attr-defined]
+
+    assert sorted(asyncio.run(walk())) == EXPECTED
+
+
+def test_results_of_few_are_remembered(tasks: Tasks) -> None:
+    result: Any = group(tasks.add.s(number, 1) for number in range(5)).apply_async()
+    assert sorted(result.iterate(timeout=PATIENCE)) == [1, 2, 3, 4, 5]
+    assert all(one._cache is not None for one in result.results)

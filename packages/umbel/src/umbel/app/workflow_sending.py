@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from umbel.app import context, sending
+from umbel.app import context, kept_workflows, sending
 from umbel.app.familiar import Familiar
+from umbel.app.kept_workflows import KeptWorkflow
 from umbel.app.publish_policy import RetryPolicy
 from umbel.app.send_plan import Call
 from umbel.app.workflow_calls import addressed, counting_backend, planned, prepared
@@ -45,6 +46,8 @@ class WorkflowSending(Familiar):
         if app.settings.task_always_eager:
             return self.run_workflow(sig, args, kwargs)
         whole = addressed(app, sig)
+        if app.settings.result_keep_workflows:
+            kept_workflows.keep(app, whole, args, kwargs or {})
         expires = app.settings.result_chord_expires
         for batch in _batches(app, launches(whole, args, kwargs, expires=expires)):
             batch.send()
@@ -93,6 +96,16 @@ class WorkflowSending(Familiar):
         import asyncio  # noqa: PLC0415 - 20 ms that a program without coroutines need not spend
 
         return await asyncio.to_thread(self.send_workflow, sig, args, kwargs)
+
+    def workflow(self, workflow: Any) -> KeptWorkflow:
+        """Return a workflow that was sent, given its handle or the id of that.
+
+        Its ``status`` is a tree with states; ``resume``, ``retry`` and ``abort`` change what
+        becomes of it. Raises UsageError where it was not kept (``result_keep_workflows``).
+        """
+        return kept_workflows.KeptWorkflow(
+            cast("App", self), str(getattr(workflow, "id", workflow))
+        )
 
     def run_workflow(
         self, sig: Sig, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

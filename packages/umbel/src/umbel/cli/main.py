@@ -44,6 +44,7 @@ _COMMANDS = {
     "call": _Entry("task_commands", "call", "Send a task."),
     "result": _Entry("task_commands", "result", "Show the result of a task."),
     "explain": _Entry("explain_command", "explain", "Say why a task is not running."),
+    "workflow": _Entry("workflow_commands", "workflow", "Look at a workflow, go on with it."),
     "purge": _Entry("queue_commands", "purge", "Delete the messages that wait in queues."),
     "quarantine": _Entry("shelf_commands", "quarantine", "Look after what workers set aside."),
     "delayed": _Entry("shelf_commands", "delayed", "Look after what rests until its time."),

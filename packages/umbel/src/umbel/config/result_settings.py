@@ -35,6 +35,8 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     """The same for failures; None follows ``result_expires``."""
     result_chord_expires: Seconds | None = None
     """Seconds after which an unfinished chord may be forgotten; None: never."""
+    result_keep_workflows: bool = False
+    """Keep each workflow that is sent, with its arguments, as long as results: ``app.workflow``."""
     result_extended: bool = False
     """Store the task's name, arguments, worker, retries and queue with its result."""
     result_persistent: bool | None = None

@@ -113,6 +113,7 @@ UMBEL_DEFAULTS: Mapping[str, Any] = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_max_deliveries": 3,
+    "result_keep_workflows": True,
     "task_delay_in_store": True,
     "task_revoke_keep": 30 * 86400.0,
     "task_redact": (
@@ -149,6 +150,7 @@ OWN_NAMES = frozenset(
         "outbox_relay",
         "outbox_table",
         "outbox_url",
+        "result_keep_workflows",
         "task_delay_in_store",
         "task_delivery",
         "task_max_deliveries",
