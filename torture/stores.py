@@ -73,7 +73,7 @@ class SqliteStore(Store):
 
 
 def _keeps_results(table: str) -> bool:
-    return "result" in table or "join" in table
+    return any(word in table for word in ("result", "join", "group"))
 
 
 class PostgresStore(Store):

@@ -87,6 +87,31 @@ def test_an_aborted_workflow_runs_nothing_more(desk):
     assert desk.stats() == (0, 0, 0)
 
 
+def test_what_was_revoked_by_a_stamp_does_not_run(desk):
+    """Sent before or after, resting in the queue or claimed; what runs is ended if it shall be."""
+    add, held = desk.tasks.add, desk.tasks.wait_for
+    running = held.s("gate")
+    running.stamp(order="4711")
+    sent = running.delay()
+    before = chain(add.si(1, 1), add.s(1))
+    before.stamp(order="4711", kind="mail")
+    other = add.s(1, 1)
+    other.stamp(order="4712")
+    with desk.worker("-c", "1") as worker:
+        until(lambda: bool(desk.lines("began-gate")), "the one that is held")
+        results = [before.delay()]
+        spared = other.delay()
+        headers = {"order": ["4711", "4713"]}
+        desk.app.control.revoke_by_stamped_headers(headers, terminate=True)
+        results += [before.clone().delay(), sent]
+        for result in results:
+            with pytest.raises(TaskRevokedError):
+                result.get(timeout=PATIENCE)
+        assert spared.get(timeout=PATIENCE) == 2
+        assert worker.end() == 0
+    assert desk.stats() == (0, 0, 0)
+
+
 def test_a_member_whose_process_dies_ends_its_chord(open_desk):
     desk = open_desk(task_reject_on_worker_lost=False)
     body = desk.tasks.total.s().on_error(desk.tasks.note_failure.s())

@@ -14,6 +14,7 @@ from umbel.app.inspecting import Inspect
 from umbel.config.bus_names import bus_names
 from umbel.control.client import ControlClient, Replies, checked_matcher
 from umbel.errors import NotSupported
+from umbel.model.revocation import stamp_keys
 from umbel.wire.pidbox import Command
 from umbel.wire.serializers import SERIALIZERS
 
@@ -147,9 +148,17 @@ class Control:
         signal: str = "SIGTERM",
         **kwargs: Any,
     ) -> Replies | None:
-        """Have workers of Celery revoke by stamps; workers of Umbel answer that they do not."""
-        told = {"headers": dict(headers), "terminate": terminate, "signal": signal}
-        return self.broadcast("revoke_by_stamped_headers", told, destination, **kwargs)
+        """See that no task runs that has one of these stamps; ``terminate`` ends those that do.
+
+        ``headers``: for each name a value, or several. Kept and told as ``revoke`` does it.
+        """
+        if not destination:
+            keys = list(stamp_keys(headers))
+            revoke_all(self.app, keys, terminate=terminate, signal=signal)
+        if destination or kwargs.get("reply") or self._has_celery_peers():
+            told = {"headers": dict(headers), "terminate": terminate, "signal": signal}
+            return self.broadcast("revoke_by_stamped_headers", told, destination, **kwargs)
+        return None
 
     def rate_limit(
         self,

@@ -372,6 +372,15 @@ def peek(raw: bytes) -> Peek:
     )
 
 
+def stamps_of(raw: bytes) -> Mapping[str, Any]:
+    """Return the stamps in the headers of an envelope. Raises DecodeError.
+
+    Apart from ``peek``, which is on the way of every message: few are asked for this.
+    """
+    stamps = load(raw).headers.get("stamps")
+    return stamps if isinstance(stamps, Mapping) else {}
+
+
 def _peek_slowly(raw: bytes) -> Peek:
     encoded = load(raw)
     headers, properties = encoded.headers, encoded.properties

@@ -15,7 +15,7 @@ from typing import Any, cast
 from umbel.clock import LogicalClock
 from umbel.errors import ImproperlyConfigured, NotSupported, UsageError, WireError
 from umbel.model.queues import Queue
-from umbel.model.revocation import Revocation
+from umbel.model.revocation import Revocation, stamp_keys
 from umbel.model.shelves import EVERYTHING, Shelf, Shelved
 from umbel.ports import Broker
 from umbel.wire import envelope
@@ -207,11 +207,14 @@ class Answering:
             self._intake.change_queues(left)
         return {"ok": f"no longer consuming from {queue}"}
 
-    def revoke_by_stamped_headers(self, headers: Any, **_: Any) -> Any:
-        raise NotSupported(
-            f"tasks are revoked by their ids in this version of Umbel: nothing was revoked for the"
-            f" stamps {headers!r}"
-        )
+    def revoke_by_stamped_headers(
+        self, headers: Any, terminate: bool = False, signal: str | None = None
+    ) -> Any:
+        if not isinstance(headers, Mapping):  # from a command line: name=value
+            headers = dict(str(one).split("=", 1) for one in headers)
+        keys = list(stamp_keys(headers))
+        self.store_revocations(keys, terminate=terminate, signal=signal or "SIGTERM")
+        return {"ok": f"headers {dict(headers)!r} flagged as revoked"}
 
     def store_revocations(self, task_id: Any, *, terminate: bool, signal: str) -> list[str]:
         """Have the broker keep for every worker that these must not run; return the ids."""

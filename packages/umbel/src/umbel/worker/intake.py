@@ -457,7 +457,10 @@ class Intake:
                     count=delivery.count,
                     now=now,
                     plan=self._plan,
-                    revoked=desk.revoked.known,
+                    # In few programs is anything revoked by its stamps.
+                    revoked=(peek.id,)
+                    if desk.stamps.known and desk.stamps.hit(delivery.raw)
+                    else desk.revoked.known,
                     rested=peek.eta is not None and desk.rested.take(peek.id, peek.eta),
                 )
                 if desk.rates.buckets and isinstance(decision, Run):
@@ -506,7 +509,7 @@ class Intake:
         news = self._tenure.consumer.revocations()
         if not news:
             return
-        self._reception.revoked.add(revocation.task_id for revocation in news)
+        self._reception.hear_revoked(news)
         with self._lock:
             self._news.extend(news)
         self._notify()

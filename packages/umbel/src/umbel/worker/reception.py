@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from umbel.clock import Clock
 from umbel.errors import WireError
 from umbel.model.delivery import Delivery, Settlement
+from umbel.model.revocation import Revocation
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Drop, Rest, Run, SetAside
 from umbel.worker.endings import Endings
@@ -22,7 +23,7 @@ from umbel.worker.notices import Notices
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.rates import Rates
 from umbel.worker.resting import Rested
-from umbel.worker.revoked import RevokedIds
+from umbel.worker.revoked import RevokedIds, RevokedStamps
 
 logger = logging.getLogger("umbel.worker")
 
@@ -46,12 +47,18 @@ class Reception:
         self._lock = lock
         self._endings = Endings(plan)
         self.revoked = RevokedIds()
+        self.stamps = RevokedStamps()
         self.rested = Rested()
         limited = {name: each.rate_limit for name, each in plan.tasks.items() if each.rate_limit}
         self.rates = Rates(limited, step=step)
         """How often tasks may run here. Any thread."""
         self.on_refused: Callable[[Peek, Drop | SetAside], None] | None = None
         """Told of what is never run."""
+
+    def hear_revoked(self, news: Sequence[Revocation]) -> None:
+        """Note what must not run: ids and stamps."""
+        self.revoked.add(one.task_id for one in news if not one.stamped)
+        self.stamps.add(one.task_id for one in news if one.stamped)
 
     def rated(self, task: str, run: Run, now: datetime) -> Run | Rest:
         """Let it run, or have it rest until its turn."""

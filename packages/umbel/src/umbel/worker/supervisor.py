@@ -253,8 +253,7 @@ class Supervisor:
             if escaped is not None and not escaped.acked:
                 self._escaped(escaped)
         for revocation in taken.revoked:
-            revoked = self._ledger.by_task_id(revocation.task_id)
-            if revoked is not None:
+            for revoked in self._ledger.concerned(revocation):
                 self._revoked(revoked, revocation)
         if taken.admitted:
             self._posted_free = -1
