@@ -63,7 +63,7 @@ def measure(*, repeat: int, scale: float = 1.0, libraries: Sequence[str] = LIBRA
         large = max(100, int(100_000 * scale))
         for library in libraries:
             server.reset()
-            told = [_alone(library, server, "memory", large) for _ in range(min(repeat, 3))]
+            told = [_alone(library, server, "memory", large)]
             found.append(_told(Row(f"memory to send a group of {large:,}", library, told)))
         for library in libraries:
             server.reset()
