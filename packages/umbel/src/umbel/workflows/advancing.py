@@ -107,10 +107,14 @@ def with_ids(sig: Mapping[str, Any], make: Any) -> Sig:
 
 def never_begun(steps: Sequence[Mapping[str, Any]] | None) -> Iterator[NeverBegun]:
     """Yield every run, that has an id, of steps that will never begin."""
-    waiting = list(steps or ())
+    waiting: list[Any] = list(steps or ())
     while waiting:
         sig = waiting.pop()
+        if not isinstance(sig, Mapping):
+            continue  # nobody has read it yet: it may be anything
         kwargs = sig.get("kwargs") or {}
+        if not isinstance(kwargs, Mapping):
+            continue
         match sig.get("subtask_type"):
             case "chain" | "group":
                 waiting.extend(reversed(kwargs.get("tasks") or ()))
