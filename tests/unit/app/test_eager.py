@@ -148,11 +148,13 @@ def test_callbacks_of_apply_are_sent(app: App) -> None:
     assert list(take_one(app).message.args) == [8, 1]
 
 
-def test_errbacks_by_id_are_sent_and_others_called_here(app: App) -> None:
+def test_errbacks_run_here_in_both_calling_styles(app: App) -> None:
+    """As with Celery 5.7; one whose task is not known here is sent."""
     heard: list[Any] = []
 
     @app.task(name="by_id")
-    def by_id(task_id: str) -> None: ...
+    def by_id(task_id: str, *, more: int = 0) -> None:
+        heard.append((task_id, more))
 
     @app.task(name="here")
     def here(request: Any, exc: Exception, traceback: str) -> None:
@@ -162,10 +164,12 @@ def test_errbacks_by_id_are_sent_and_others_called_here(app: App) -> None:
     def task() -> None:
         raise ValueError("no")
 
-    task.apply(task_id="i", link_error=[by_id.s(), here.s()], link=by_id.s())
-    assert heard == [("i", "no", True)]
+    far = {"task": "far", "args": [1]}
+    errbacks = [by_id.si("own", more=1), here.s(), by_id.s().set(countdown=1), far]
+    task.apply(task_id="i", link_error=errbacks, link=by_id.s())
+    assert heard == [("own", 1), ("i", "no", True), ("i", 0)]
     sent = take_one(app).message
-    assert (sent.task, list(sent.args)) == ("by_id", ["i"])
+    assert (sent.task, list(sent.args)) == ("far", ["i", 1])
 
 
 def test_results_are_stored_where_that_is_wanted(app: App) -> None:

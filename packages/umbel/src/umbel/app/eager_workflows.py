@@ -190,5 +190,4 @@ class _Work:
         error: BaseException,
     ) -> None:
         for errback in errbacks:
-            if not eager.called_here(self._app, errback.signature, request, error):
-                self._app.send_signature(errback.signature, (errback.failed_id,))
+            eager.call_errback(self._app, errback.signature, errback.failed_id, request, error)
