@@ -6,4 +6,7 @@ from umbel.app.context import Context
 from umbel.app.task import Task
 from umbel.app.task import Task as BaseTask
 
-__all__ = ["BaseTask", "Context", "Task"]
+TaskType = type
+"""The metaclass of tasks: there is none."""
+
+__all__ = ["BaseTask", "Context", "Task", "TaskType"]

@@ -35,6 +35,7 @@ from umbel.app.routing import Router
 from umbel.app.send_plan import SendPlan
 from umbel.app.signals import Signal
 from umbel.app.workflow_sending import WorkflowSending
+from umbel.clock import Clock, SystemClock
 from umbel.config.conf import Conf
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
@@ -93,6 +94,8 @@ class App(Decorating, WorkflowSending):
         self.autofinalize = autofinalize
         self.middleware: list[Middleware] = []
         """What stands around every send and run; the first is outermost."""
+        self.clock: Clock = SystemClock()
+        """What delays and expiry are counted from; tests set one that they turn."""
         given = {
             "broker_url": broker,
             "result_backend": backend,
@@ -194,7 +197,7 @@ class App(Decorating, WorkflowSending):
 
     def now(self) -> datetime:
         """Return the current time in the app's zone, aware."""
-        return datetime.now(self.timezone)
+        return self.clock.now().astimezone(self.timezone)
 
     def uses_utc_timezone(self) -> bool:
         """Tell whether the app's zone is UTC."""

@@ -25,7 +25,7 @@ from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from umbel.app import context, signals
+from umbel.app import context, signals, tracers
 from umbel.errors import Ignore, Reject, Retry, TaskInterrupted
 from umbel.model.outcome import (
     Failed,
@@ -71,11 +71,11 @@ def run_task(task: Task[..., Any], message: TaskMessage, request: Context) -> Ou
     """
     context.push(task, request)
     try:
-        middleware = task.app.middleware
-        if not middleware:
+        app = task.app
+        if not tracers.wraps_runs(app):
             return _run(task, request)
-        call: Callable[[], Outcome] = lambda: _run(task, request)  # noqa: E731 - the innermost call
-        for layer in reversed(middleware):
+        call = tracers.traced(task, message, request, lambda: _run(task, request))
+        for layer in reversed(app.middleware):
             call = _wrapped(layer.around_run, message, call)
         return call()
     except Exception as error:  # noqa: BLE001 - a middleware's failure is the run's failure
@@ -90,7 +90,7 @@ async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Co
     Middleware is synchronous and would have to wait for the loop it runs on, so a task whose app
     has any runs on a thread of its own.
     """
-    if task.app.middleware:
+    if tracers.wraps_runs(task.app):
         return await asyncio.to_thread(run_task, task, message, request)
     context.push(task, request)
     try:

@@ -289,7 +289,7 @@ class SendPlan:
         queue, routed = self.app.router.route(route, chosen, args, kwargs, self.task)
         if routed:
             chosen = {**routed, **chosen}
-        now = datetime.now(UTC)
+        now = self.app.clock.now()
         message = self._message(args, kwargs, given, chosen=chosen, extra=extra, now=now)
         return Call(
             message,
@@ -314,7 +314,7 @@ class SendPlan:
             self.name, chosen, message.args, message.kwargs, self.task
         )
         chosen = {**routed, **chosen}
-        now = datetime.now(UTC)
+        now = self.app.clock.now()
         return Call(
             message,
             queue,

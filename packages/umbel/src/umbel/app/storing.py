@@ -6,7 +6,6 @@ Called by ``Task.update_state`` and ``eager``. What a worker's runs bring is rec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umbel.app.context import Context
@@ -40,7 +39,7 @@ def make_record(
         result=as_tuple_or_none(result) if isinstance(result, ResultBase) else result,
         traceback=traceback,
         children=None if request is None else [child.as_tuple() for child in request.children],
-        date_done=datetime.now(UTC) if final else None,
+        date_done=app.clock.now() if final else None,
         group_id=None if request is None else request.group,
         parent_id=None if request is None else request.parent_id,
         extended=_more(request) if request is not None and settings.result_extended else None,

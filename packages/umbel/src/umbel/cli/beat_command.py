@@ -9,9 +9,14 @@ import click
 from umbel.cli.invocation import common_options, invocation
 from umbel.cli.parameters import EnvOption, Near, Octal, log_format_json
 from umbel.cli.work_command import LEVELS
-from umbel.errors import ImproperlyConfigured
 
-_OURS = (None, "celery.beat:PersistentScheduler", "celery.beat.PersistentScheduler")
+_OURS = (
+    None,
+    "celery.beat:PersistentScheduler",
+    "celery.beat.PersistentScheduler",
+    "celery.beat:Scheduler",
+    "celery.beat.Scheduler",
+)
 
 
 def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -41,7 +46,9 @@ def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds between looks for changes, at most.",
 )
-@click.option("-S", "--scheduler", cls=EnvOption, metavar="CLASS", hidden=True)
+@click.option(
+    "-S", "--scheduler", cls=EnvOption, metavar="CLASS", help="Another scheduler: module:Class."
+)
 @click.option("-s", "--schedule", cls=EnvOption, metavar="PATH", hidden=True)
 @click.option("--uid", cls=EnvOption, metavar="USER", help="User to become.")
 @click.option("--gid", cls=EnvOption, metavar="GROUP", help="Group to become.")
@@ -53,21 +60,20 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
 
     Run as many as you like, on as many machines: each run is sent once. What ran last is in the
     store, so nothing is lost with this process. A worker does the same with -B.
+
+    With -S a scheduler class of another package runs instead (django for django-celery-beat):
+    then run one.
     """
     # The scheduler's modules are wanted only when one runs, not for `umbel beat --help`.
-    from umbel.beat.standing_alone import run_scheduler  # noqa: PLC0415
+    from umbel.beat.standing_alone import run_classic, run_scheduler  # noqa: PLC0415
     from umbel.worker.identity import become  # noqa: PLC0415
     from umbel.worker.pidfile import PidFile  # noqa: PLC0415
 
     app = invocation().load_app()
     settings = app.settings
     chosen = given["scheduler"] or settings.beat_scheduler
-    if chosen not in _OURS:
-        raise ImproperlyConfigured(
-            f"the scheduler class {chosen!r} cannot be used: schedules rest in Umbel's own store;"
-            " leave -S and beat_scheduler away, and add entries by umbel schedule add"
-        )
-    banner = _banner(app)
+    own = chosen in _OURS
+    banner = _banner(app) if own else f"umbel beat: the scheduler {chosen} of {app!r}"
     become(
         _text(given["uid"], settings.beat_uid),
         _text(given["gid"], settings.beat_gid),
@@ -85,7 +91,15 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
         )
         if not invocation().flag("quiet"):
             click.echo(banner)
-        run_scheduler(app, max_interval=given["max_interval"])
+        if own:
+            run_scheduler(app, max_interval=given["max_interval"])
+        else:
+            run_classic(
+                app,
+                chosen,
+                max_interval=given["max_interval"],
+                schedule_filename=given["schedule"],
+            )
     finally:
         if pidfile is not None:
             pidfile.remove()

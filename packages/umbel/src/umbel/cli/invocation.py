@@ -88,6 +88,7 @@ class Invocation:
         self.app_object = app
         self.profile = profile
         self._values: dict[str, Any] = {}
+        self._loaded: App | None = None
 
     def note(self, name: str, value: Any, *, typed: bool) -> None:
         """Remember an option. What was typed is not replaced by what the environment says."""
@@ -112,6 +113,18 @@ class Invocation:
     @property
     def no_color(self) -> bool:
         return self.flag("no_color") or bool(os.environ.get("NO_COLOR"))
+
+    @property
+    def app(self) -> App:
+        """The app, loaded when first asked for: what commands of other packages ask."""
+        if self._loaded is None:
+            self._loaded = self.load_app()
+        return self._loaded
+
+    @property
+    def quiet(self) -> bool:
+        """Whether to say less, for commands of other packages."""
+        return self.flag("quiet")
 
     def prepare(self) -> None:
         """Change the directory, and hand the URLs to the settings."""

@@ -63,7 +63,7 @@ _COMMANDS = {
 _ELSEWHERE = {
     "multi": "Umbel starts no daemons: use systemd, supervisord or containers, one worker each.",
     "shell": "Use python -i with your app's module.",
-    "flower": "Flower is a program of its own: celery -b URL flower, beside the real Celery.",
+    "flower": "Flower is a package of its own: pip install flower.",
     "upgrade": "Both spellings of every Celery setting are read as they are.",
     "amqp": "Use rabbitmqctl, or the management page of RabbitMQ.",
     "logtool": "Read the log with the tools you have.",
@@ -82,7 +82,7 @@ class UmbelGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
-            return super().get_command(ctx, cmd_name)
+            return super().get_command(ctx, cmd_name) or foreign_command(cmd_name)
         module = importlib.import_module(f"umbel.cli.{entry.module}")
         command: click.Command = getattr(module, entry.attribute)
         return give_environment(command)
@@ -101,9 +101,26 @@ class UmbelGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-"):
             name = args[0]
-            if name not in self.list_commands(ctx):
+            if name not in self.list_commands(ctx) and self.get_command(ctx, name) is None:
                 ctx.fail(_unknown_command(name))
         return super().resolve_command(ctx, args)
+
+
+def foreign_command(name: str) -> click.Command | None:
+    """Return the command of another package, by an entry point, or None."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, for unknown words only
+
+    for group in ("umbel.commands", "celery.commands"):
+        for entry in entry_points(group=group, name=name):
+            try:
+                command = entry.load()
+            except ImportError as error:
+                raise click.ClickException(
+                    f"The command {name!r} of {entry.value} cannot be loaded: {error}"
+                ) from error
+            assert isinstance(command, click.Command)
+            return command
+    return None
 
 
 def _unknown_command(name: str) -> str:

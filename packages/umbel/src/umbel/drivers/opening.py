@@ -109,6 +109,18 @@ def open_driver(url: str, options: Mapping[str, Any] | None = None) -> Driver:
         return driver
 
 
+def adopt(url: str, driver: Driver) -> None:
+    """Have this driver answer for ``url`` in this process. For tests, which make their own."""
+    with _opening:
+        _opened[url, repr([])] = driver
+
+
+def disown(url: str) -> None:
+    """End what ``adopt`` began."""
+    with _opening:
+        _opened.pop((url, repr([])), None)
+
+
 def open_broker(url: str, options: Mapping[str, Any] | None = None) -> Broker:
     """Return the broker behind ``url``. Raises as ``open_driver``, and where it cannot be one."""
     return open_driver(url, options).broker()

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn
 from umbel.errors import BrokerUnavailable
 from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
-from umbel.model.queues import Queue, QueueStats
+from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
 from umbel.ports import Broker, Consumer, Exchange, Publisher, ResultBackend, Shelves
 
@@ -30,6 +30,10 @@ class FaultyBroker(Broker):
         self.failed: Counter[str] = Counter()
         """How many calls of each name have failed so far."""
         self._deaf_for = 0
+        self.is_down = False
+        """Every call fails as long as it is true."""
+        self.sent: list[Outgoing] = []
+        """What publishers handed over, in order."""
         self.connected_anew = 0
         """How often a consumer was told to let go of its connection."""
 
@@ -53,6 +57,9 @@ class FaultyBroker(Broker):
 
     def trip(self, call: str, moment: Moment) -> None:
         """Raise BrokerUnavailable if this call was to fail here."""
+        if self.is_down and moment == "before":
+            self.failed[call] += 1
+            raise BrokerUnavailable(f"The broker is down, as the test said ({call}).")
         if self._faults[call, moment] > 0:
             self._faults[call, moment] -= 1
             self.failed[call] += 1
@@ -63,7 +70,7 @@ class FaultyBroker(Broker):
         self._inner.declare(queues)
 
     def open_publisher(self) -> Publisher:
-        return self._inner.open_publisher()
+        return FaultyPublisher(self._inner.open_publisher(), self)
 
     def open_consumer(
         self,
@@ -94,6 +101,23 @@ class FaultyBroker(Broker):
 
     def ping(self) -> str:
         return self._inner.ping()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FaultyPublisher(Publisher):
+    """A publisher of a ``FaultyBroker``."""
+
+    def __init__(self, inner: Publisher, faults: FaultyBroker) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def publish(self, outgoing: Sequence[Outgoing], *, timeout: float) -> None:
+        self._faults.trip("publish", "before")
+        self._inner.publish(outgoing, timeout=timeout)
+        self._faults.sent.extend(outgoing)
+        self._faults.trip("publish", "after")
 
     def close(self) -> None:
         self._inner.close()

@@ -20,6 +20,7 @@ from umbel.app.errbacks_due import EndDue, ErrbacksDue
 from umbel.app.log_records import of_task
 from umbel.app.running import run_task, run_task_async, traceback_text
 from umbel.app.signals import task_received
+from umbel.app.tracers import wraps_runs
 from umbel.errors import NotRegistered, WireError
 from umbel.model.assignment import Account, Assignment, Began, Obituary, Report
 from umbel.model.delivery import NO_EFFECTS, Ack, Effects, Quarantine, Requeue, Verdict
@@ -148,7 +149,7 @@ class Execution:
     def on_loop(self, prepared: Prepared) -> bool:
         """Whether ``run_async`` can run it. Middleware is synchronous: it needs a thread."""
         task = prepared.task
-        return task is not None and task.is_async and not self._app.middleware
+        return task is not None and task.is_async and not wraps_runs(self._app)
 
     async def run_async(self, prepared: Prepared) -> Report:
         """Run a coroutine task on the running loop and report."""

@@ -177,7 +177,7 @@ def make_plan(
     broker_url = _broker_url(settings)
     queues = _queues(app, options)
     rated = not settings.worker_disable_rate_limits
-    tasks = {name: _traits(task, rated=rated) for name, task in app.tasks.items()}
+    tasks = {name: traits_of(task, rated=rated) for name, task in app.tasks.items()}
     backend_url = settings.result_backend if app.has_result_backend else None
     umbel = settings.profile == "umbel"
     plan = WorkerPlan(
@@ -336,7 +336,8 @@ def _queues(app: App, options: WorkerOptions) -> tuple[Queue, ...]:
     return tuple(chosen)
 
 
-def _traits(task: Task[..., Any], *, rated: bool) -> TaskTraits:
+def traits_of(task: Task[..., Any], *, rated: bool) -> TaskTraits:
+    """Return what the supervisor must know of a task; ``rated``: its rate limit counts."""
     rate = runs_per_second(task.rate_limit, f"rate_limit of the task {task.name}")
     return TaskTraits(
         early_ack=not task.acks_late,

@@ -7,7 +7,6 @@ Used in executors for what a run brought, and in the supervisor's plan-only twin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,6 +37,7 @@ class Recorder:
         self._compression = settings.result_compression
         self._extended = settings.result_extended
         self._timezone = app.timezone
+        self._clock = app.clock
         self._node = node
         self._whereabouts = {"pid": pid, "hostname": node}
 
@@ -154,7 +154,7 @@ class Recorder:
             result=result,
             traceback=traceback,
             children=children,
-            date_done=datetime.now(UTC) if final else None,
+            date_done=self._clock.now() if final else None,
             group_id=message.group_id,
             parent_id=message.parent_id,
             extended=self._more(message, queue) if extended and self._extended else None,

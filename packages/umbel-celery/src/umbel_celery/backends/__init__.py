@@ -1,0 +1,1 @@
+"""``celery.backends``: the classes that result backends of other packages subclass."""

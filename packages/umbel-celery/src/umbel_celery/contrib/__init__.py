@@ -1,0 +1,1 @@
+"""``celery.contrib``: tools for tests, tasks that can be aborted."""

@@ -1,0 +1,1 @@
+"""``celery.contrib.testing``: apps and workers inside a test's own process."""

@@ -1,0 +1,7 @@
+"""``celery.events.dispatcher``: telling events."""
+
+from __future__ import annotations
+
+from . import EventDispatcher
+
+__all__ = ["EventDispatcher"]

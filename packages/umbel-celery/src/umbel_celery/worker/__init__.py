@@ -1,0 +1,1 @@
+"""``celery.worker``: what a program may know of a run from outside the task."""
