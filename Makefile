@@ -10,6 +10,8 @@ READY := $(VENV)/.ready-dev
 READY_DEMO := $(VENV)/.ready-demo
 CELERY_VENV ?= .venv-celery
 READY_CELERY := $(CELERY_VENV)/.ready
+PACKAGES ?= .venv-packages
+READY_PACKAGES := $(PACKAGES)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := packages/umbel/src packages/umbel-celery/src
 PYTEST_ARGS ?=
@@ -27,7 +29,7 @@ help: ## Show the targets
 demo: $(READY_DEMO) ## Run tasks on the embedded store: no server needed, ends by itself
 	@$(BIN)/python tools/demo.py
 
-test: check $(READY) $(READY_CELERY) ## All checks and all tests
+test: check $(READY) $(READY_CELERY) $(READY_PACKAGES) ## All checks and all tests
 	UMBEL_TEST_CELERY_PYTHON="$${UMBEL_TEST_CELERY_PYTHON:-$(CURDIR)/$(CELERY_VENV)/bin/python}" \
 	  $(PYTEST) $(PYTEST_ARGS)
 
@@ -75,7 +77,7 @@ clean: ## Remove what running and checking left behind
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 distclean: clean ## Remove the virtual environments too
-	rm -rf $(VENV) $(CELERY_VENV)
+	rm -rf $(VENV) $(CELERY_VENV) $(PACKAGES)
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -106,3 +108,12 @@ $(READY_CELERY): tests/interop/requirements.txt | $(BIN)/python
 	  $(CELERY_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r $< && \
 	  touch $@ || { rm -rf $(CELERY_VENV); [ "$$CI" != true ]; } || \
 	  { echo "$(CELERY_VENV) cannot be made, and CI=true says it must be" >&2; exit 1; }
+
+# Packages that are built on Celery, each in a directory of its own, for tests/interop/test_packages.py.
+$(READY_PACKAGES): $(wildcard tests/interop/packages/*.txt) | $(READY)
+	@echo "Filling $(PACKAGES) with packages that are built on Celery (once) ..."
+	@rm -rf $(PACKAGES)
+	@for list in $(sort $(wildcard tests/interop/packages/*.txt)); do \
+	  $(PIP) install --no-deps --no-compile --target $(PACKAGES)/$$(basename $$list .txt) -r $$list || exit 1; \
+	done && touch $@ || { rm -rf $(PACKAGES); [ "$$CI" != true ]; } || \
+	  { echo "$(PACKAGES) cannot be filled, and CI=true says it must be" >&2; exit 1; }

@@ -130,7 +130,7 @@ assert len(celery.uuid()) == 36
         ("import celery.bootsteps", "umbel-celery has no celery.bootsteps: it is a part of"),
         ("import celery.worker.consumer.gossip", "start a worker by app.worker_main(argv)"),
         ("from celery.task import periodic_task", "Celery itself removed it: use @app.task"),
-        ("from celery.security import setup_security", "it is not there yet"),
+        ("from celery.loaders.app import AppLoader", "load settings by app.config_from_object"),
     ],
 )
 def test_what_is_absent_says_what_to_use(installation: Installation, statement: str, words: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib.metadata import EntryPoint, EntryPoints
 
 import click
@@ -51,7 +52,9 @@ def test_a_session(celery_session_app, celery_session_worker):
 """
 
 
-def test_celerys_fixtures(pytester):
+def test_celerys_fixtures(pytester, monkeypatch):
+    # Its shared task is forgotten with the test that imported it.
+    monkeypatch.delitem(sys.modules, "celery.contrib.testing.tasks", raising=False)
     pytester.makeconftest('pytest_plugins = ("celery.contrib.pytest",)')
     pytester.makepyfile(PROJECT)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")

@@ -61,6 +61,8 @@ HERE = {
     " get_cls_by_name LOG_LEVELS",
     "celery.contrib.abortable": "AbortableTask AbortableAsyncResult ABORTED",
     "celery.worker.request": "Request Context",
+    "celery.worker.control": "control_command inspect_command Panel",
+    "celery.security": "setup_security",
     "celery.bin.celery": "celery main",
     "celery.bin.base": "CeleryCommand CeleryOption CeleryDaemonCommand CLIContext LOG_LEVEL"
     " COMMA_SEPARATED_LIST JSON_ARRAY JSON_OBJECT ISO8601 handle_preload_options",

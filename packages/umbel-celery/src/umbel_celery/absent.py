@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _ENGINE = "it is a part of Celery's own engine, which Umbel does not have"
 _GONE = "Celery itself removed it"
-_NOT_YET = "it is not there yet"
 _URL = "a store of results is named by its URL in result_backend, and has no class of Celery's"
 
 ABSENT: dict[str, str] = {
@@ -23,7 +22,6 @@ ABSENT: dict[str, str] = {
     "celery.worker.loops": f"{_ENGINE}; start a worker by app.worker_main(argv)",
     "celery.worker.worker": f"{_ENGINE}; start a worker by app.worker_main(argv)",
     "celery.worker.state": f"{_ENGINE}; ask the workers by app.control.inspect()",
-    "celery.worker.control": f"{_NOT_YET}; tell and ask workers by app.control",
     "celery.app.amqp": f"{_ENGINE}; queues are the setting task_queues, routes task_routes",
     "celery.app.annotations": f"{_ENGINE}; use the setting task_annotations",
     "celery.app.autoretry": f"{_ENGINE}; use the task's option autoretry_for",
@@ -66,7 +64,6 @@ ABSENT: dict[str, str] = {
     "celery.contrib.rdb": "use breakpoint() with umbel dev, or a worker with -P solo",
     "celery.contrib.migrate": "use umbel quarantine, umbel delayed, and the tools of the broker",
     "celery.contrib.sphinx": "autodoc documents a task's function: its __wrapped__",
-    "celery.security": f"{_NOT_YET}; messages are not signed, so keep the broker private (TLS)",
     # --- what Celery itself has no more
     "celery.task": f"{_GONE}: use @app.task or celery.shared_task, and celery.schedules.crontab",
     "celery.decorators": f"{_GONE}: use @app.task or celery.shared_task",

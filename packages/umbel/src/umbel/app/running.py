@@ -17,6 +17,7 @@ import asyncio
 import logging
 import os
 import random
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
@@ -59,6 +60,16 @@ class ErrorInfo:
         self.tb = error.__traceback__
         self.traceback = traceback_text(error)
 
+    @property
+    def __class__(self) -> Any:
+        # Instrumentation asks whether it is one of billiard's, and takes it apart only then.
+        einfo = sys.modules.get("billiard.einfo")
+        return type(self) if einfo is None else einfo.ExceptionInfo
+
+    @__class__.setter
+    def __class__(self, _: Any) -> None:
+        raise TypeError("what a handler is told of an exception keeps its class")
+
     def __str__(self) -> str:
         return self.traceback
 
@@ -72,7 +83,7 @@ def run_task(task: Task[..., Any], message: TaskMessage, request: Context) -> Ou
     context.push(task, request)
     try:
         app = task.app
-        if not tracers.wraps_runs(app):
+        if not app.middleware and tracers.seam.builder is None:
             return _run(task, request)
         call = tracers.traced(task, message, request, lambda: _run(task, request))
         for layer in reversed(app.middleware):

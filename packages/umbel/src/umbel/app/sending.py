@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, signals
+from umbel.app.declared import DeclaredQueue
 from umbel.app.handles import AsyncResult
 from umbel.app.send_plan import Call, SendPlan
 from umbel.model.message import EncodedMessage, TaskMessage
@@ -167,7 +168,7 @@ def told_before(app: App, call: Call) -> Outgoing:
         routing_key=call.queue.routing_key or call.queue.name,
         headers=headers,
         properties=properties,
-        declare=[call.queue],
+        declare=[DeclaredQueue(call.queue)],
         retry_policy=dict(app.settings.task_publish_retry_policy),
     )
     # Once more, whether it looks changed or not: a receiver may have reached deep into a value.

@@ -511,6 +511,10 @@ class Task(RepeatedCalls, TransactionalCalls[P, R], Generic[P, R]):
         # A task is found, not copied: where it lands, its module makes it.
         return _find_task, (self.name, type(self).__module__, self._module())
 
+    def _get_app(self) -> App:
+        """Return the app; base classes written for Celery ask so."""
+        return self.app
+
     def _module(self) -> str:
         return str(self.__dict__.get("__module__", type(self).__module__))
 

@@ -33,7 +33,8 @@ class _Seam:
     builder: Builder | None = None
 
 
-_seam = _Seam()
+seam = _Seam()
+"""Read by ``running`` itself: a call of a function here would cost every run."""
 
 
 class _Inner:
@@ -53,7 +54,7 @@ _inner: ContextVar[_Inner | None] = ContextVar("umbel.traced", default=None)
 
 def use(builder: Builder | None) -> None:
     """Have every run go through the tracers that this makes; None: through none."""
-    _seam.builder = builder
+    seam.builder = builder
 
 
 def wraps_runs(app: App) -> bool:
@@ -61,14 +62,14 @@ def wraps_runs(app: App) -> bool:
 
     Both are synchronous, so coroutine tasks run on a thread of their own then.
     """
-    return bool(app.middleware) or _seam.builder is not None
+    return bool(app.middleware) or seam.builder is not None
 
 
 def traced(
     task: Task[..., Any], message: TaskMessage, request: Context, call: Callable[[], Outcome]
 ) -> Callable[[], Outcome]:
     """Return ``call`` with the tracer of this task around it, where there are tracers."""
-    builder = _seam.builder
+    builder = seam.builder
     if builder is None:
         return call
 

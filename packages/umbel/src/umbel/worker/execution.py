@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from umbel.app.task import Task
 
 logger = logging.getLogger("umbel.worker.task")
+trace_logger = logging.getLogger("celery.app.trace")
+"""In the profile ``celery``: programs and monitors filter Celery's lines by that name."""
 
 NEVER_RAN = 0.0
 _ACK = Ack()
@@ -75,6 +77,7 @@ class Execution:
         self._node = node
         self._face = WorkerFace(app, node)
         self._tasks = app.tasks
+        self._log = trace_logger if app.settings.profile == "celery" else logger
         self._recorder = Recorder(app, node=node, pid=pid)
         self._following = Following(app, self._recorder)
         self.cancellations = Cancellations()
@@ -186,7 +189,7 @@ class Execution:
                 if message.callbacks or message.chain or message.chord or request.additions:
                     more = self._following.after_success(task, request, value)
                 records = self._recorder.succeeded(task, message, request, value)
-                _log_success(task, message, value, seconds)
+                _log_success(self._log, task, message, value, seconds)
                 account = None
                 if prepared.assignment.watched:
                     account = Account(_shown(task, value))
@@ -195,7 +198,7 @@ class Execution:
                 return self._failure(prepared, outcome, seconds)
             case Retried():
                 records = self._recorder.retried(task, message, request, outcome)
-                _log(task, message, logging.INFO, "retry: %s", outcome.why)
+                _log(self._log, task, message, logging.INFO, "retry: %s", outcome.why)
                 sent = () if outcome.message is None else (outcome.message,)
                 account = _account(prepared, outcome.error, outcome.traceback)
                 more = Effects(outgoing=sent)
@@ -204,11 +207,12 @@ class Execution:
                 more = self._following.after_built_in(task, request, end)
                 return self._say(prepared, "IGNORED", Ack(), (), more, seconds)
             case Ignored():
-                _log(task, message, logging.INFO, "ignored%s", "")
+                _log(self._log, task, message, logging.INFO, "ignored%s", "")
                 more = self._following.after_ignore(task, request, outcome.message)
                 return self._say(prepared, "IGNORED", Ack(), (), more, seconds)
             case Rejected(requeue=True):
                 _log(
+                    self._log,
                     task,
                     message,
                     logging.WARNING,
@@ -219,7 +223,7 @@ class Execution:
                 return self._say(prepared, "REJECTED", back, (), NO_EFFECTS, seconds)
             case Rejected():
                 words = "rejected: %s (set aside)"
-                _log(task, message, logging.WARNING, words, outcome.error)
+                _log(self._log, task, message, logging.WARNING, words, outcome.error)
                 more = self._following.after_failure(task, request, outcome.error, None)
                 records = self._recorder.failed(task, message, request, outcome.error, None)
                 error = outcome.error
@@ -237,7 +241,7 @@ class Execution:
             words = "Task %s[%s]: its failure is stored without arguments and children"
             logger.exception(words, task.name, message.id, extra=of_task(task.name, message.id))
             records = self._recorder.failed_plainly(task, message, error, text)
-        _log_failure(task, message, error, text)
+        _log_failure(self._log, task, message, error, text)
         verdict: Verdict = Ack()
         if _is_kept(task, error):
             reason = "retries exhausted" if message.retries else "failed"
@@ -329,14 +333,23 @@ def _shown(task: Task[..., Any], value: Any) -> str:
     return MASK if task.plan.hides_result else safe_repr(value, maxlen=task.resultrepr_maxsize)
 
 
-def _log(task: Task[..., Any], message: TaskMessage, level: int, words: str, value: object) -> None:
+def _log(
+    logger: logging.Logger,
+    task: Task[..., Any],
+    message: TaskMessage,
+    level: int,
+    words: str,
+    value: object,
+) -> None:
     if logger.isEnabledFor(level):
         about = of_task(task.name, message.id)
         name = message.shadow or task.name
         logger.log(level, f"Task %s[%s] {words}", name, message.id, value, extra=about)
 
 
-def _log_success(task: Task[..., Any], message: TaskMessage, value: Any, seconds: float) -> None:
+def _log_success(
+    logger: logging.Logger, task: Task[..., Any], message: TaskMessage, value: Any, seconds: float
+) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info(
             "Task %s[%s] succeeded in %ss: %s",
@@ -349,7 +362,11 @@ def _log_success(task: Task[..., Any], message: TaskMessage, value: Any, seconds
 
 
 def _log_failure(
-    task: Task[..., Any], message: TaskMessage, error: BaseException, text: str | None
+    logger: logging.Logger,
+    task: Task[..., Any],
+    message: TaskMessage,
+    error: BaseException,
+    text: str | None,
 ) -> None:
     name = message.shadow or task.name
     about = of_task(task.name, message.id)
