@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,9 +167,9 @@ def _worker(
 ) -> Iterator[TestWorkController]:
     from umbel_celery.utils.imports import import_from_cwd  # noqa: PLC0415 - every pytest run loads this file
 
-    from .testing import tasks  # noqa: F401, PLC0415 - the task that start_worker asks with
     from .testing.worker import start_worker  # noqa: PLC0415 - as above
 
+    import_module(".testing.tasks", __package__)  # the task that start_worker asks with
     for module in includes:
         import_from_cwd(module)
     for task in class_tasks:
