@@ -26,8 +26,6 @@ _SINGLE = frozenset(
         "beat_enable_remote_control",
         "beat_executable",
         "beat_remote_control_max_tick_age",
-        "beat_schedule_filename",
-        "beat_sync_every",
         "broker_channel_error_retry",
         "broker_connection_max_retries",
         "broker_connection_retry",
