@@ -27,6 +27,8 @@ import msgspec
 from umbel.errors import NotSupported
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from umbel.model.assignment import Assignment, Interrupt, PoolEvent
     from umbel.model.bus import Mailbox, Notice
     from umbel.model.delivery import Delivery, Receipt, Settlement
@@ -344,7 +346,20 @@ class ResultBackend(ABC):
         """
         return None
 
-    # Where it cannot count, chords are refused when they are sent: a store without these is whole.
+    shared: ClassVar[bool] = True
+    """Whether any process may read any result, any number of times."""
+    drops_expired: ClassVar[bool] = True
+    """Whether what has expired is gone by itself; else ``clean_up`` drops it when it is called."""
+
+    def clean_up(self, before: datetime) -> int:  # noqa: ARG002 - for those who override it
+        """Delete what ended before this moment; return how much. ``before`` is in the app's zone.
+
+        Only where ``drops_expired`` is false: elsewhere there is nothing to do.
+        """
+        return 0
+
+    # Where it cannot count, the header of a chord is looked at until it has ended, if it is shared;
+    # else chords are refused when they are sent. A store without these is whole.
 
     counts_joins: ClassVar[bool] = False
     """Whether ``join`` and ``fetch_join`` are there, so that chords may rest here."""

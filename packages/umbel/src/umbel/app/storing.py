@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.app.context import Context
 from umbel.app.result_trees import ResultBase, as_tuple_or_none
+from umbel.config.driver_options import keeps_rows
 from umbel.model.outcome import READY_STATES, ResultRecord
 from umbel.wire import result_meta
 from umbel.wire.serializers import SERIALIZERS
@@ -46,6 +47,7 @@ def make_record(
         serializer=SERIALIZERS.get(settings.result_serializer),
         timezone=app.timezone,
         compression=settings.result_compression,
+        as_row=keeps_rows(settings.result_backend),
     )
     expires = settings.result_expires
     if state == "FAILURE" and settings.result_failure_expires is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from umbel.app.workflow_calls import addressed, counting_backend
+from umbel.app.workflow_calls import addressed, counting_backend, look_pause
 from umbel.model.join import OpenJoin
 from umbel.workflows.beginning import Launch, member_launches
 from umbel.workflows.freezing import assign_ids, handle_on
@@ -51,7 +52,8 @@ def send_wide(
     for piece in _pieces(shell, members):
         whole = addressed(app, piece)
         first = len(handles)
-        send(member_launches(whole, args, kwargs, expires=expires, first=first))
+        look = partial(look_pause, app)
+        send(member_launches(whole, args, kwargs, expires=expires, first=first, look=look))
         header = whole["kwargs"]["header"] if is_chord else whole
         handles.extend(handle_on(one, app) for one in header["kwargs"]["tasks"])
     handle = app.GroupResult(group_id, handles)

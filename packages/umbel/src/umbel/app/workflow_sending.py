@@ -8,6 +8,7 @@ sent in batches. What follows them is sent by workers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from umbel.app import context, kept_workflows, sending
@@ -15,7 +16,7 @@ from umbel.app.familiar import Familiar
 from umbel.app.kept_workflows import KeptWorkflow
 from umbel.app.publish_policy import RetryPolicy
 from umbel.app.send_plan import Call
-from umbel.app.workflow_calls import addressed, counting_backend, planned, prepared
+from umbel.app.workflow_calls import addressed, counting_backend, look_pause, planned, prepared
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
@@ -49,7 +50,8 @@ class WorkflowSending(Familiar):
         if app.settings.result_keep_workflows:
             kept_workflows.keep(app, whole, args, kwargs or {})
         expires = app.settings.result_chord_expires
-        for batch in _batches(app, launches(whole, args, kwargs, expires=expires)):
+        look = partial(look_pause, app)
+        for batch in _batches(app, launches(whole, args, kwargs, expires=expires, look=look)):
             batch.send()
         return _noted(handle_on(whole, self))
 
@@ -70,6 +72,10 @@ class WorkflowSending(Familiar):
         if app.settings.task_always_eager:
             whole = wide_workflows.with_members(shell, [read_all(one) for one in members])
             return self.run_workflow(whole, args, kwargs)
+        if shell["subtask_type"] == "chord" and look_pause(app) is not None:
+            # Who looks at the members is told of all of them, in one message.
+            whole = wide_workflows.with_members(shell, [read_all(one) for one in members])
+            return self.send_workflow(whole, args, kwargs)
 
         def send(steps: Iterator[Launch | OpenJoin]) -> None:
             for batch in _batches(app, steps):

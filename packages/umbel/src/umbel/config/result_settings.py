@@ -77,7 +77,7 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     database_table_names: Mapping[str, Any] | None = None
     """Table names by ``task`` and ``group``."""
     database_create_tables_at_setup: bool = True
-    """Create missing tables at start; False: at first use."""
+    """Accepted: missing tables are made when they are first used, either way."""
     db_reuse_max: int | None = None
     """Under Django, tasks after which database connections are opened anew; None: every task."""
     cache_backend: str | None = None

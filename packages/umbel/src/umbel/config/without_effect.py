@@ -16,7 +16,7 @@ from umbel.config.conf import Conf
 from umbel.config.settings import NAMES, defaults
 
 _OF_WHAT_IS_NOT_THERE = (
-    "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_", "database_",
+    "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_",
     "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_",
 )  # fmt: skip
 
@@ -35,13 +35,13 @@ _SINGLE = frozenset(
         "broker_pool_acquire_timeout",
         "broker_pool_limit",
         "couchbase_backend_settings",
+        "database_engine_callback",
         "db_reuse_max",
         "mongodb_backend_settings",
         "override_backends",
         "redis_max_connections",
         "redis_retry_on_timeout",
         "redis_socket_keepalive",
-        "result_accept_content",
         "result_backend_always_retry",
         "result_backend_base_sleep_between_retries_ms",
         "result_backend_max_retries",
@@ -80,7 +80,7 @@ _SINGLE = frozenset(
 
 WITHOUT_EFFECT: frozenset[str] = _SINGLE | {
     name for name in NAMES if name.startswith(_OF_WHAT_IS_NOT_THERE)
-} - {"database_url"}
+}
 """Settings whose value changes nothing."""
 
 _AS_IT_IS: Mapping[str, Any] = {

@@ -28,7 +28,8 @@ def stored_elsewhere(
     records = [record for each in ours for record in each.effects.records]
     if records:
         results.store(records)
-    if not any(each.effects.joins for each in ours):
+    # Where nothing counts, somebody looks at the records of a header (``workflows.planning``).
+    if not results.counts_joins or not any(each.effects.joins for each in ours):
         return settlements
     return [_joined(results, each) if each.receipt in held else each for each in settlements]
 

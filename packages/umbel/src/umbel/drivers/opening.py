@@ -42,19 +42,22 @@ _MODULES: dict[str, str] = {
     "amqps": "umbel.drivers.amqp",
     "pyamqp": "umbel.drivers.amqp",
     "rpc": "umbel.drivers.amqp",
+    "db+": "umbel.drivers.celery_tables",
+    "database+": "umbel.drivers.celery_tables",
 }
+"""Scheme -> module. One that ends with "+" is of every scheme that begins so."""
 
 _EXTRAS: Mapping[str, str] = {
     "redis": "redis",
     "hiredis": "redis",
     "psycopg": "postgres",
     "pamqp": "amqp",
+    "sqlalchemy": "sqlalchemy",
 }
 """Third-party module -> the extra of the distribution ``umbel`` that brings it."""
 
 _NOT_YET: Mapping[str, str] = {
     "librabbitmq": "RabbitMQ",
-    "db": "SQLAlchemy databases",
     "sqla": "SQLAlchemy databases",
     "sqlalchemy": "SQLAlchemy databases",
     "sqs": "Amazon SQS",
@@ -148,7 +151,7 @@ def scheme_of(url: str) -> str:
 
 
 def _open_function(scheme: str) -> OpenFunction:
-    module = _MODULES.get(scheme)
+    module = _MODULES.get(scheme) or _MODULES.get(re.sub(r"\+.*", "+", scheme))
     if module is not None:
         return _from_module(scheme, module)
     for entry in _foreign_drivers():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from umbel.app.context import Context
 from umbel.app.errbacks_due import EndDue, ErrbacksDue
 from umbel.app.log_records import of_task
 from umbel.app.sending import told_before
-from umbel.app.workflow_calls import counting_backend, prepared
+from umbel.app.workflow_calls import counting_backend, look_pause, prepared
 from umbel.errors import TaskError, WireError
 from umbel.model.delivery import NO_EFFECTS, Effects
 from umbel.model.join import CloseJoin, FillSlot, JoinStep, OpenJoin
@@ -67,6 +68,7 @@ class Following:
         self._expires = settings.result_chord_expires
         """Of an unfinished chord: None, unless the setting is given, is for ever."""
         self._kept = settings.result_chord_expires
+        self._look = partial(look_pause, app)
 
     # --- ends of runs -----------------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class Following:
     ) -> None:
         """Add the messages that begin a workflow in normal form, as children of this run."""
         family = {"parent_id": request.id, "root_id": request.root_id, **(more or {})}
-        for step in launches(sig, args, expires=self._expires):
+        for step in launches(sig, args, expires=self._expires, look=self._look):
             if isinstance(step, OpenJoin):
                 counting_backend(self._app)
                 made.joins.append(step)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from umbel.app.result_trees import ResultBase, as_tuple_or_none
+from umbel.config.driver_options import keeps_rows
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import READY_STATES, ResultRecord, Retried
 from umbel.wire import result_meta
@@ -31,6 +32,7 @@ class Recorder:
         settings = app.settings
         self._enabled = settings.result_backend is not None
         self._replies = str(settings.result_backend).startswith("rpc")
+        self._rows = keeps_rows(settings.result_backend)
         self._serializer = SERIALIZERS.get(settings.result_serializer)
         self._expires = settings.result_expires
         self._failure_expires = settings.result_failure_expires
@@ -161,6 +163,7 @@ class Recorder:
             serializer=self._serializer,
             timezone=self._timezone,
             compression=self._compression,
+            as_row=self._rows,
         )
         return ResultRecord(
             task_id=message.id,
