@@ -190,7 +190,7 @@ def _embed(message: TaskMessage) -> dict[str, Any]:
     return {
         "callbacks": message.callbacks,
         "errbacks": message.errbacks,
-        "chain": message.chain,
+        "chain": message.chain if message.chain is None else list(message.chain),
         "chord": message.chord,
     }
 

@@ -22,6 +22,7 @@ import msgspec
 
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import derived_id
+from umbel.wire.later_steps import LaterSteps
 from umbel.workflows import policies
 from umbel.workflows.freezing import assign_ids, ids_after
 from umbel.workflows.planning import WORKFLOWS, Sig, chain_sig, copied, listed, normal, read_all
@@ -84,8 +85,16 @@ def next_step(message: TaskMessage) -> Sig | None:
     """Return what is left of this run's chain, in normal form, or None."""
     if not message.chain:
         return None
-    *rest, step = message.chain
     make = ids_after(message.id, "next")
+    if isinstance(message.chain, LaterSteps):
+        plain = copied(message.chain.next)
+        if plain["subtask_type"] not in WORKFLOWS:
+            assign_ids(plain, make)
+            later = message.chain.after_next()
+            if later is not None:
+                plain["options"] = {**plain["options"], "chain": later}
+            return plain
+    *rest, step = message.chain
     if step.get("subtask_type") in WORKFLOWS:
         return with_ids(chain_sig([step, *reversed(rest)]), make)
     first = copied(step)
