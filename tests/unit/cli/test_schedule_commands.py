@@ -93,7 +93,7 @@ def test_an_unknown_entry_is_told(run: Any) -> None:
 
 def test_beat_says_what_it_cannot_do(app: Umbel, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["beat", "--detach"], app=app, prog="umbel") == 2
-    assert "use systemd" in capsys.readouterr().err
+    assert "say by -A where its app is" in capsys.readouterr().err
     assert main(["beat", "-S", "my.Scheduler"], app=app, prog="umbel") == 1
     assert "-S or beat_scheduler: 'my.Scheduler' cannot be imported" in capsys.readouterr().err
     assert main(["beat", "-S", "djang"], app=app, prog="umbel") == 1

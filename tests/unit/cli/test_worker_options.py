@@ -191,8 +191,6 @@ def test_a_program_that_runs_its_own_worker_needs_no_app_option():
         ("worker -A p --autoscale ten", "'ten' is not two numbers such as 10,3"),
         ("worker -A p --autoscale 1,2,3", "'1,2,3' is not two numbers such as 10,3"),
         ("worker -A p --autoscale 0", "the larger number must be at least 1"),
-        ("worker -A p -D", "use systemd"),
-        ("worker -A p --executable x", "the Python it runs on"),
         ("worker -A p --concurency 3", "--concurrency"),
         ("worker -A p --pool-start-method spawn", "executors are forked, always from a process"),
         ("worker -A p --pool-start-method fokr", "Did you mean fork?"),

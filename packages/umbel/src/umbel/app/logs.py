@@ -247,6 +247,12 @@ def redirect_standard_streams(plan: LogPlan) -> None:
             setattr(sys, name, LoggingProxy(logger, plan.redirect_level))
 
 
+def node_name(given: str) -> str:
+    """Return the full name of a node, ``name@host``; ``%h`` is the host, ``%n`` ``celery``."""
+    node = expand_node_format(given, f"celery@{socket.gethostname()}")
+    return node if "@" in node else f"{node}@{socket.gethostname()}"
+
+
 def expand_node_format(pattern: str, node: str, process_index: int = 0) -> str:
     """Fill ``%n %h %d %p %i %I %%`` in, as in the names of log and pid files.
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from umbel.app.logs import node_name
+from umbel.cli import detaching
 from umbel.cli.invocation import common_options, invocation
 from umbel.cli.parameters import EnvOption, Near, Octal, log_format_json
 from umbel.cli.work_command import LEVELS
@@ -17,15 +19,6 @@ _OURS = (
     "celery.beat:Scheduler",
     "celery.beat.Scheduler",
 )
-
-
-def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        raise click.UsageError(
-            "--detach is not available: Umbel does not put itself in the background; use systemd,"
-            " supervisord or a container.",
-            ctx,
-        )
 
 
 @click.command()
@@ -53,7 +46,8 @@ def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @click.option("--uid", cls=EnvOption, metavar="USER", help="User to become.")
 @click.option("--gid", cls=EnvOption, metavar="GROUP", help="Group to become.")
 @click.option("--umask", cls=EnvOption, type=Octal(), help="Mask for the modes of new files.")
-@click.option("--detach", is_flag=True, hidden=True, expose_value=False, callback=_refuse_detach)
+@click.option("--detach", cls=EnvOption, is_flag=True, help="Go into the background.")
+@click.option("--executable", cls=EnvOption, metavar="PATH", help="Python to run there.")
 @common_options
 def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
     """Send periodic tasks when they are due.
@@ -64,10 +58,22 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
     With -S a scheduler class of another package runs instead (django for django-celery-beat):
     then run one.
     """
+    served = invocation()
+    if given["detach"] and not detaching.in_background():
+        if served.text("app") is None:
+            raise click.UsageError("--detach starts the program anew: say by -A where its app is.")
+        return detaching.detach(
+            served.words,
+            profile=served.profile,
+            node=node_name("beat@%h"),
+            logfile=logfile,
+            executable=given["executable"],
+        )
     # The scheduler's modules are wanted only when one runs, not for `umbel beat --help`.
     from umbel.beat.standing_alone import run_classic, run_scheduler  # noqa: PLC0415
     from umbel.worker.identity import become  # noqa: PLC0415
     from umbel.worker.pidfile import PidFile  # noqa: PLC0415
+    from umbel.worker.readiness import tell_ready  # noqa: PLC0415
 
     app = invocation().load_app()
     settings = app.settings
@@ -91,6 +97,7 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
         )
         if not invocation().flag("quiet"):
             click.echo(banner)
+        tell_ready()
         if own:
             run_scheduler(app, max_interval=given["max_interval"])
         else:

@@ -87,6 +87,8 @@ class Invocation:
     def __init__(self, *, app: App | None = None, profile: str = "umbel") -> None:
         self.app_object = app
         self.profile = profile
+        self.words: tuple[str, ...] = ()
+        """The command line, without the program's name."""
         self._values: dict[str, Any] = {}
         self._loaded: App | None = None
 

@@ -38,6 +38,7 @@ class _Entry(NamedTuple):
 
 _COMMANDS = {
     "worker": _Entry("work_command", "worker", "Run tasks."),
+    "multi": _Entry("multi_command", "multi", "Start and stop several workers of one machine."),
     "dev": _Entry("dev_command", "dev", "Run a worker that starts anew when a file changes."),
     "beat": _Entry("beat_command", "beat", "Send periodic tasks when they are due."),
     "schedule": _Entry("schedule_commands", "schedule", "Show and change the schedule."),
@@ -58,10 +59,10 @@ _COMMANDS = {
     ),
     "outbox": _Entry("outbox_commands", "outbox", "Look after what delay_tx wrote."),
     "doctor": _Entry("doctor_command", "doctor", "Look for what is wrong, and say what to do."),
+    "completion": _Entry("completion_command", "completion", "Have the shell complete commands."),
 }
 
 _ELSEWHERE = {
-    "multi": "Umbel starts no daemons: use systemd, supervisord or containers, one worker each.",
     "shell": "Use python -i with your app's module.",
     "flower": "Flower is a package of its own: pip install flower.",
     "upgrade": "Both spellings of every Celery setting are read as they are.",
@@ -195,6 +196,7 @@ def main(
     """
     served = Invocation(app=app, profile=profile if app is None else app.profile)
     words = list(sys.argv[1:] if argv is None else argv)
+    served.words = tuple(words)
     try:
         code: Any = umbel.main(
             args=words, prog_name=prog or _program(), standalone_mode=False, obj=served

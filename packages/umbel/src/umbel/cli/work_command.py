@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from umbel.app.logs import node_name
+from umbel.cli import detaching
 from umbel.cli.invocation import Invocation, common_options, invocation
 from umbel.cli.parameters import (
     Between,
@@ -31,11 +33,6 @@ _REFUSED = {
         False,
         "Schedules rest in Umbel's own store; add entries by umbel schedule add.",
     ),
-    ("-D", "--detach"): (
-        True,
-        "Umbel does not put itself in the background: use systemd, supervisord or a container.",
-    ),
-    ("--executable",): (False, "Umbel starts its processes with the Python it runs on."),
 }
 """Options of Celery's worker that are refused by name (True: takes no value), and why."""
 
@@ -139,7 +136,9 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 @_option("--shutdown-timeout", type=click.FloatRange(min=0), help="Seconds a warm stop may take.")
 @_option("--purge", "--discard", "purge", is_flag=True, help="Empty the queues first, unasked.")
 @_option("--http", metavar="ADDRESS", help="Tell health and metrics here: host:port or unix:/path.")
-@_option("--pidfile", metavar="PATH", help="File for the process id.")
+@_option("-D", "--detach", is_flag=True, help="Go into the background; see also umbel multi.")
+@_option("--executable", metavar="PATH", help="Python to run in the background.")
+@_option("--pidfile", metavar="PATH", help="File for the process id; %n %h %p are filled in.")
 @_option("--uid", metavar="USER", help="User to become.")
 @_option("--gid", metavar="GROUP", help="Group to become.")
 @_option("--umask", type=Octal(), help="Mask for the modes of new files.")
@@ -157,7 +156,18 @@ def worker(words: tuple[str, ...], **values: Any) -> int:
     Settings may follow as name=value and win over everything.
     """
     overrides = settings_words(words, click.get_current_context())
+    in_background, executable = values["detach"], values["executable"]
     options = worker_options(invocation(), overrides, values)
+    if in_background and not detaching.in_background():
+        if options.app is None:
+            raise click.UsageError("--detach starts the program anew: say by -A where its app is.")
+        return detaching.detach(
+            invocation().words,
+            profile=invocation().profile,
+            node=node_name(options.hostname or "celery@%h"),
+            logfile=options.logfile,
+            executable=executable,
+        )
     # The worker's modules are wanted only when one runs, not for `umbel worker --help`.
     from umbel.worker.wiring import run_worker  # noqa: PLC0415
 
@@ -187,7 +197,12 @@ def worker_options(
     if method := values.pop("pool_start_method"):
         more.setdefault("worker_pool_start_method", method)
     pool = values.pop("pool")
-    given = {name: value for name, value in values.items() if value is not None}
+    of_the_command = ("detach", "executable")
+    given = {
+        name: value
+        for name, value in values.items()
+        if value is not None and name not in of_the_command
+    }
     given["concurrency"] = given.get("concurrency") or None
     return WorkerOptions(
         app=app,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -83,11 +82,7 @@ def load(options: WorkerOptions) -> Loaded:
     _apply(app, options)
     settings: Settings = app.settings
     pool = _pool(options, settings)
-    node = logs.expand_node_format(
-        options.hostname or "celery@%h", f"celery@{socket.gethostname()}"
-    )
-    if "@" not in node:
-        node = f"{node}@{socket.gethostname()}"
+    node = logs.node_name(options.hostname or "celery@%h")
     log = logs.log_plan(
         settings,
         node=node,

@@ -39,6 +39,7 @@ from umbel.worker.pidfile import PidFile
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.pools.process import ProcessPool
 from umbel.worker.pools.solo import SoloPool
+from umbel.worker.readiness import tell_ready
 from umbel.worker.scheduler_keeper import SchedulerKeeper
 from umbel.worker.signal_handling import end_on_signals
 from umbel.worker.supervisor import Supervisor
@@ -63,7 +64,10 @@ def run_worker(options: WorkerOptions) -> int:
     """
     _end_early_on_signals()
     become(options.uid, options.gid, options.umask)
-    pidfile = PidFile(options.pidfile) if options.pidfile else None
+    pidfile = None
+    if options.pidfile:
+        node = logs.node_name(options.hostname or "celery@%h")
+        pidfile = PidFile(logs.expand_node_format(options.pidfile, node))
     if pidfile is not None:
         pidfile.write()
     try:
@@ -168,6 +172,7 @@ def _supervise(
     logs.setup_logging(plan.log)
     if not quiet:
         print(plan.banner, flush=True)  # noqa: T201 - the banner is what the command shows
+    tell_ready()
     for warning in plan.warnings:
         logger.warning("%s", warning)
     broker, backend = open_stores(plan)
