@@ -143,10 +143,9 @@ def _pid(node: Node) -> int | None:
     """Return the process of this node, if its file names one that lives."""
     try:
         pid = int(Path(_file_of(node, "--pidfile")).read_text(encoding="ascii"))
-        os.kill(pid, 0)
-    except (OSError, ValueError) as error:
-        return pid if isinstance(error, PermissionError) else None
-    return pid
+    except (OSError, ValueError):
+        return None
+    return pid if _lives(pid) else None
 
 
 class _Teller:

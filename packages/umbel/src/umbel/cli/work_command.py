@@ -28,7 +28,7 @@ from umbel.worker.worker_options import POOLS, WorkerOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
-_REFUSED = {
+_REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {
     ("--scheduler",): (
         False,
         "Schedules rest in Umbel's own store; add entries by umbel schedule add.",
