@@ -53,6 +53,7 @@ _COMMANDS = {
     "inspect": _Entry("remote_commands", "inspect", "Ask the workers something."),
     "control": _Entry("remote_commands", "control", "Tell the workers something."),
     "events": _Entry("events_command", "events", "Show what workers and tasks do."),
+    "shell": _Entry("shell_command", "shell", "Start Python with the app and its tasks at hand."),
     "report": _Entry("report_command", "report", "Print what a bug report should contain."),
     "migrate": _Entry(
         "migrate_command", "migrate", "Bring the tables of a store up to this release."
@@ -63,8 +64,7 @@ _COMMANDS = {
 }
 
 _ELSEWHERE = {
-    "shell": "Use python -i with your app's module.",
-    "flower": "Flower is a package of its own: pip install flower.",
+    "flower": "Flower is a program of its own: celery -b URL flower, beside the real Celery.",
     "upgrade": "Both spellings of every Celery setting are read as they are.",
     "amqp": "Use rabbitmqctl, or the management page of RabbitMQ.",
     "logtool": "Read the log with the tools you have.",
@@ -109,6 +109,8 @@ class UmbelGroup(click.Group):
 
 def foreign_command(name: str) -> click.Command | None:
     """Return the command of another package, by an entry point, or None."""
+    if name in _ELSEWHERE:
+        return None
     from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, for unknown words only
 
     for group in ("umbel.commands", "celery.commands"):
