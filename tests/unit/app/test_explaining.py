@@ -76,6 +76,16 @@ def test_nobody_consumes_its_queue(app: App, send: Any, consumer: Any) -> None:
     assert [one.check for one in told.findings] == ["consumed", "waiting"]
 
 
+def test_its_queue_was_paused(app: App, send: Any, consumer: Any) -> None:
+    send("t1")
+    app.control.pause("celery", by="ann")
+    told = why(app, "t1")
+    assert told.verdict.startswith("Queue celery was paused by ann at ")
+    assert told.findings[0].facts["by"] == "ann"
+    app.control.resume(["celery"])
+    assert "at position 1" in why(app, "t1").verdict
+
+
 def test_the_queue_of_a_task_is_looked_into(app: App, consumer: Any) -> None:
     @app.task(name="proj.report", queue="nightly")
     def report() -> None:

@@ -24,7 +24,8 @@ from umbel.model.revocation import Revocation
 from umbel.testing.faults import FaultyBroker
 from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_v2 import encode
-from umbel.worker.intake import Admitted, Intake
+from umbel.worker.intake import Intake
+from umbel.worker.reception import Admitted
 
 PATIENCE = 10.0
 QUEUE = Queue("celery")

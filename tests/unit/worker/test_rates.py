@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from umbel.errors import ImproperlyConfigured
-from umbel.worker.rates import LONGEST_REST, Rates, runs_per_second
+from umbel.model.pace import LONGEST_REST
+from umbel.worker.rates import Rates, runs_per_second
 
 
 @pytest.mark.parametrize(

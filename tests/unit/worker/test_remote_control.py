@@ -213,10 +213,10 @@ def test_the_commands_of_an_app_are_carried_out(app):
 def test_task_events_are_switched(ask, worker):
     assert ask("disable_events") == {"ok": "task events already disabled"}
     assert ask("enable_events") == {"ok": "task events enabled"}
-    assert worker.station.observer.watching
+    assert worker.station.observer.wanted
     assert ask("enable_events") == {"ok": "task events already enabled"}
     assert ask("disable_events") == {"ok": "task events disabled"}
-    assert not worker.station.observer.watching
+    assert not worker.station.observer.wanted
 
 
 def test_a_worker_started_for_events_keeps_them(app):
@@ -226,7 +226,7 @@ def test_a_worker_started_for_events_keeps_them(app):
         assert control.disable_events(reply=True, timeout=PATIENCE) == [
             {NODE: {"ok": "task events already disabled"}}
         ]
-        assert worker.station.observer.watching
+        assert worker.station.observer.wanted
 
 
 @pytest.mark.parametrize(

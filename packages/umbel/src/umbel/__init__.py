@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from umbel.app.group_results import GroupResult as GroupResult
     from umbel.app.handles import AsyncResult as AsyncResult
     from umbel.app.joining import allow_join_result as allow_join_result
+    from umbel.app.limits import Limit as Limit
     from umbel.app.redaction import Secret as Secret
     from umbel.app.result_sets import ResultSet as ResultSet
     from umbel.app.shared import current_app as current_app
@@ -61,6 +62,7 @@ __all__ = [
     "EagerResult",
     "GroupResult",
     "Ignore",
+    "Limit",
     "MaxRetriesExceededError",
     "Middleware",
     "OperationalError",
@@ -93,6 +95,7 @@ _HOMES = {
     "EagerResult": "umbel.app.eager_results",
     "GroupResult": "umbel.app.group_results",
     "Ignore": "umbel.errors",
+    "Limit": "umbel.app.limits",
     "MaxRetriesExceededError": "umbel.errors",
     "Middleware": "umbel.ports",
     "OperationalError": "umbel.errors",

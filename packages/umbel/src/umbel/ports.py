@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from umbel.model.queues import FollowUp, Outgoing, Queue, QueueStats
     from umbel.model.revocation import Revocation
     from umbel.model.schedule_entry import ScheduleChange, Scheduled
+    from umbel.model.shared_limits import Held, Token, Wish
     from umbel.model.shelves import Aside, Page, Selection, Shelf, Shelved, Withdrawal
 
 # --- where task messages rest ---------------------------------------------------------------------
@@ -73,6 +74,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """``stats`` tells what is claimed and what rests, and ``purge`` drops what rests."""
     shows_waiting: bool = False
     """``waiting`` and ``heads`` show what waits to be claimed."""
+    limits: bool = False
+    """``Consumer.gate`` keeps limits that all workers share."""
+    pauses: bool = False
+    """``pause`` and ``resume``: a queue is left alone by everybody."""
     transactions: bool = False
     """``publish_within`` takes part in the caller's own transaction."""
 
@@ -168,6 +173,21 @@ class Broker(ABC):
     def purge(self, queue: str) -> int:
         """Drop every message nobody has claimed, resting ones too; return how many."""
 
+    def pause(self, queues: Sequence[str], *, by: str) -> None:  # noqa: ARG002 - see below
+        """Have no worker of Umbel claim from these until they are resumed; what runs goes on.
+
+        ``by``: who did it, for people. A queue that is paused already stays as it is. Raises
+        NotSupported (``capabilities.pauses``).
+        """
+        raise NotSupported(
+            "queues are paused in the store, on Redis, PostgreSQL and SQLite: on this broker have"
+            " the workers take from it no more, with `umbel control cancel_consumer`."
+        )
+
+    def resume(self, queues: Sequence[str]) -> None:  # noqa: ARG002 - for those who override it
+        """Let these be claimed from again, and wake the workers. Idempotent."""
+        raise NotSupported("this broker pauses no queues, so there is nothing to resume.")
+
     @abstractmethod
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         """Remember for ``keep`` seconds that these ids must not run; wake the workers."""
@@ -175,6 +195,10 @@ class Broker(ABC):
     @abstractmethod
     def presences(self) -> Sequence[Presence]:
         """Return every worker whose lease is alive."""
+
+    def limits_held(self, most: int = 1000) -> Sequence[Held]:  # noqa: ARG002 - see below
+        """Return the limits under which messages wait, up to ``most`` of them."""
+        return ()
 
     def migrator(self) -> Migrator | None:
         """Return the way to this store's tables; None where there are none to look after."""
@@ -289,6 +313,12 @@ class Consumer(ABC):
         Costs no round trip when ``receive``, ``exchange`` or ``extend`` saw no change.
         """
 
+    def gate(self) -> Gate:
+        """Return the gate of this consumer. Raises NotSupported (``capabilities.limits``)."""
+        raise NotSupported(
+            "limits shared by all workers need a broker that counts: Redis, PostgreSQL or SQLite."
+        )
+
     def reconnect(self) -> None:  # noqa: B027 - nothing to do is right where there is no connection
         """Let go of the connection, which may be deaf; the next call makes a new one.
 
@@ -302,6 +332,36 @@ class Consumer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Return every unsettled claim to the front of its queue, uncounted; end the lease."""
+
+
+class Gate(ABC):
+    """Keeps limits that all workers share. Belongs to its consumer and the thread of that.
+
+    A place under a limit of concurrency is held by a task id for an owner, and is free again when
+    it is released or the owner's lease has ended. A claim for which there is none waits in the
+    store, in the order of the claims of that limit; a place that becomes free is kept for the first
+    of them, which goes to the front of its queue.
+    """
+
+    @abstractmethod
+    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
+        """Return for each claim: 0, it may run; seconds, its turn comes then; None, it waits.
+
+        Which may run holds what it asked for. What waits is no claim of ours any more, and its
+        delivery does not count. What has a turn is still ours, to be put to rest until then, and
+        holds nothing. One atomic step. Raises OperationalError: then all of it may have happened.
+        """
+
+    @abstractmethod
+    def release(self, tokens: Sequence[Token]) -> None:
+        """Give these back as far as they are ours, and let go who waits for them."""
+
+    @abstractmethod
+    def sweep(self, tokens: Sequence[Token]) -> None:
+        """Let go who waits for places of the dead. ``tokens``: all that this consumer holds.
+
+        To be called about as often as the lease is renewed.
+        """
 
 
 # --- where results rest ---------------------------------------------------------------------------

@@ -192,6 +192,18 @@ class Control:
 
     discard_all = purge
 
+    def pause(self, queue: str | Sequence[str], by: str = "") -> None:
+        """Have no worker of Umbel claim from these queues until ``resume``; what runs goes on.
+
+        Kept in the store, so it holds for workers that start later too; ``by`` tells others who did
+        it. Raises NotSupported where the broker is RabbitMQ, and OperationalError.
+        """
+        self.app.broker.pause(_names(queue), by=by)
+
+    def resume(self, queue: str | Sequence[str]) -> None:
+        """Let these queues be claimed from again, at once."""
+        self.app.broker.resume(_names(queue))
+
     def add_consumer(
         self,
         queue: str,
@@ -302,3 +314,7 @@ class Control:
             f"No election is held ({topic!r}, {id!r}, {action!r}): workers of Umbel need no leader,"
             " and one that is alone would bring a worker of Celery down."
         )
+
+
+def _names(queue: str | Sequence[str]) -> list[str]:
+    return [queue] if isinstance(queue, str) else [str(each) for each in queue]

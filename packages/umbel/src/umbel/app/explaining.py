@@ -272,6 +272,24 @@ def check_expired(inquiry: Inquiry) -> Iterator[Finding]:
         )
 
 
+def check_paused(inquiry: Inquiry) -> Iterator[Finding]:
+    """It is in a queue that somebody has paused."""
+    queue = inquiry.queue
+    if queue is None or inquiry.set_aside is not None:
+        return
+    for stats in inquiry.app.broker.stats([queue]):
+        if stats.paused_since is None:
+            continue
+        by = f" by {stats.paused_by}" if stats.paused_by else ""
+        yield Finding(
+            check="paused",
+            says=f"Queue {queue} was paused{by} at {_iso(stats.paused_since)}. "
+            f"umbel resume {queue} lets workers take from it again.",
+            reason=True,
+            facts={"queue": queue, "by": stats.paused_by, "since": _iso(stats.paused_since)},
+        )
+
+
 def check_consumed(inquiry: Inquiry) -> Iterator[Finding]:
     """It is in a queue that nobody takes from."""
     queue = inquiry.queue
@@ -372,6 +390,7 @@ CHECKS: Sequence[Check] = (
     check_set_aside,
     check_resting,
     check_expired,
+    check_paused,
     check_consumed,
     check_waiting,
     check_held,

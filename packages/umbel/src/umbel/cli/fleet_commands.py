@@ -77,6 +77,9 @@ def _queue_document(one: QueueStats, oldest_since: datetime | None) -> dict[str,
         "oldest_age": None if oldest_since is None else _age(oldest_since),
         "claimed": one.claimed,
         "delayed": one.delayed,
+        "blocked": one.blocked,
+        "paused_since": None if one.paused_since is None else one.paused_since.isoformat(),
+        "paused_by": one.paused_by,
         "quarantined": one.quarantined,
         "quarantined_since": None if since is None else since.isoformat(),
         "quarantined_age": None if since is None else _age(since),
@@ -88,7 +91,12 @@ def _queue_line(one: QueueStats, oldest_since: datetime | None) -> str:
     known = ", ".join(f"{count} {word}" for count, word in counts if count is not None)
     if oldest_since is not None:
         known = f"{known}, the oldest for {duration(_age(oldest_since))}"
+    if one.blocked:
+        known += f", {one.blocked} waiting for a limit"
     line = f"{one.name}: {known}"
+    if one.paused_since is not None:
+        by = f" by {one.paused_by}" if one.paused_by else ""
+        line += f", paused{by} {duration(_age(one.paused_since))} ago"
     if one.quarantined_since is None:
         return line
     age = duration(_age(one.quarantined_since))

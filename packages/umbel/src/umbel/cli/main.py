@@ -47,6 +47,8 @@ _COMMANDS = {
     "explain": _Entry("explain_command", "explain", "Say why a task is not running."),
     "workflow": _Entry("workflow_commands", "workflow", "Look at a workflow, go on with it."),
     "purge": _Entry("queue_commands", "purge", "Delete the messages that wait in queues."),
+    "pause": _Entry("queue_commands", "pause", "Have nobody take from queues for now."),
+    "resume": _Entry("queue_commands", "resume", "Let queues be taken from again."),
     "quarantine": _Entry("shelf_commands", "quarantine", "Look after what workers set aside."),
     "delayed": _Entry("shelf_commands", "delayed", "Look after what rests until its time."),
     "status": _Entry("fleet_commands", "status", "Show the workers that are alive."),

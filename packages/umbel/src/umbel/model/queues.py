@@ -56,6 +56,9 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     ``quarantined`` is how many messages are set aside, ``quarantined_since`` when (aware) the
     oldest of them was.
 
+    ``paused_since`` (aware) is when ``paused_by`` paused the queue, None where nobody has.
+    ``blocked`` is how many wait for a limit that all workers share.
+
     None is what the broker does not tell.
     """
 
@@ -64,4 +67,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     claimed: int | None
     delayed: int | None
     quarantined: int = 0
+    blocked: int = 0
+    paused_since: datetime | None = None
+    paused_by: str = ""
     quarantined_since: datetime | None = None

@@ -15,7 +15,8 @@ from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Consumer, Exchange, Publisher, ResultBackend, Shelves
+from umbel.model.shared_limits import Held, Token, Wish
+from umbel.ports import Broker, Consumer, Exchange, Gate, Publisher, ResultBackend, Shelves
 
 Moment = Literal["before", "after"]
 
@@ -90,8 +91,17 @@ class FaultyBroker(Broker):
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self._inner.stats(queues)
 
+    def limits_held(self, most: int = 1000) -> Sequence[Held]:
+        return self._inner.limits_held(most)
+
     def purge(self, queue: str) -> int:
         return self._inner.purge(queue)
+
+    def pause(self, queues: Sequence[str], *, by: str) -> None:
+        self._inner.pause(queues, by=by)
+
+    def resume(self, queues: Sequence[str]) -> None:
+        self._inner.resume(queues)
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         self._inner.revoke(revocations, keep=keep)
@@ -145,6 +155,9 @@ class FaultyConsumer(Consumer):
         self._faults.trip("exchange", "after")
         return exchange
 
+    def gate(self) -> Gate:
+        return FaultyGate(self._inner.gate(), self._faults)
+
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
         self._faults.trip("extend", "before")
         return self._inner.extend(receipts, presence)
@@ -161,6 +174,28 @@ class FaultyConsumer(Consumer):
 
     def close(self) -> None:
         self._inner.close()
+
+
+class FaultyGate(Gate):
+    """The gate of a ``FaultyConsumer``."""
+
+    def __init__(self, inner: Gate, faults: FaultyBroker) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
+        self._faults.trip("admit", "before")
+        answers = self._inner.admit(wishes)
+        self._faults.trip("admit", "after")
+        return answers
+
+    def release(self, tokens: Sequence[Token]) -> None:
+        self._faults.trip("release", "before")
+        self._inner.release(tokens)
+        self._faults.trip("release", "after")
+
+    def sweep(self, tokens: Sequence[Token]) -> None:
+        self._inner.sweep(tokens)
 
 
 def _broken(call: str, moment: Moment) -> NoReturn:

@@ -144,15 +144,15 @@ class Answering:
     # --- telling ----------------------------------------------------------------------------------
 
     def enable_events(self) -> Any:
-        if self._all_events or self._observer.watching:
+        if self._all_events or self._observer.wanted:
             return {"ok": "task events already enabled"}
-        self._observer.watching = True
+        self._observer.want(True)
         return {"ok": "task events enabled"}
 
     def disable_events(self) -> Any:
-        if self._all_events or not self._observer.watching:
+        if self._all_events or not self._observer.wanted:
             return {"ok": "task events already disabled"}
-        self._observer.watching = False
+        self._observer.want(False)
         return {"ok": "task events disabled"}
 
     def heartbeat(self) -> None:

@@ -62,7 +62,7 @@ class Station(msgspec.Struct, frozen=True):
             running = min(len(supervisor.ledger), supervisor.slots)
             return running, sum(tuple(supervisor.processed.values()))
 
-        self.remote.start(load, commands.handle)
+        self.remote.start(load, commands.handle, self.observer.hear)
 
 
 def open_station(plan: WorkerPlan, clock: Clock) -> Station | None:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-
-import msgspec
+from datetime import datetime
 
 from umbel.clock import Clock
 from umbel.errors import OperationalError, UsageError
-from umbel.model.delivery import Ack, Delivery, Effects, Receipt, Settlement
+from umbel.model.delivery import Delivery, Effects, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue
 from umbel.model.revocation import Revocation
@@ -27,12 +26,13 @@ from umbel.wire import envelope
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Drop, Run, SetAside, admit
 from umbel.worker.endings import Endings
+from umbel.worker.gatekeeping import Gatekeeper
 from umbel.worker.intake_log import log_received, log_refused, sentence
-from umbel.worker.notices import Noticed, Notices
+from umbel.worker.notices import Notices
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.progress import Deliveries, Stall
 from umbel.worker.rates import Rates
-from umbel.worker.reception import Reception
+from umbel.worker.reception import Admitted, Reception, Taken
 from umbel.worker.tenure import Tenure
 from umbel.worker.unclaimed import Unclaimed
 
@@ -45,26 +45,6 @@ BACKLOG_EVERY = 1.0
 HELD_SHARE = 10
 """With claims in hand, tries are at most this part of the lease apart: an outage must not take much
 more of the lease than it lasts."""
-
-
-class Admitted(msgspec.Struct, frozen=True):
-    """A claim that may run now. ``acked``: acknowledged already (early)."""
-
-    delivery: Delivery
-    peek: Peek
-    run: Run
-    acked: bool
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What the main thread takes from here in one go."""
-
-    admitted: tuple[Admitted, ...]
-    escaped: tuple[Receipt, ...]
-    """Claims that turned out to be no longer ours."""
-    revoked: tuple[Revocation, ...]
-    notices: tuple[Noticed, ...] = ()
-    """What signals are to tell of what is never run."""
 
 
 class Intake:
@@ -93,6 +73,7 @@ class Intake:
         self._loose: list[Effects] = []
         self._admitted: list[Admitted] = []
         self._escaped: list[Receipt] = []
+        self._ended: list[Receipt] = []
         self._news: list[Revocation] = []
         self._notices = Notices(plan)
         self._free = 0
@@ -111,6 +92,7 @@ class Intake:
         # The rest belongs to the intake thread alone.
         self._unclaimed = Unclaimed(broker, backend)
         self._tenure = Tenure(broker, backend, plan, presence)
+        self._gatekeeper = Gatekeeper(plan, broker, self._tenure)
         self._reception = Reception(
             plan, clock, self._notices, self._lock, step=broker.capabilities.delay_step
         )
@@ -142,16 +124,21 @@ class Intake:
         free: int,
         active: int,
         processed: dict[str, int],
+        ended: Sequence[Receipt] = (),
     ) -> None:
-        """Hand over what ended, and say how many assignments more can be taken."""
+        """Hand over what ended, and say how many assignments more can be taken.
+
+        ``ended``: claims that hold places under limits no more, once the rest is settled.
+        """
         with self._lock:
+            self._ended.extend(ended)
             self._settlements.extend(settlements)
             self._loose.extend(loose)
             grown = free > self._free
             self._free = free
             self._active = active
             self._processed = processed
-            if self._waiting and (settlements or loose or grown):
+            if self._waiting and (settlements or loose or grown or ended):
                 self._wake()
 
     def take(self) -> Taken:
@@ -286,10 +273,8 @@ class Intake:
         stopped and done. Raises OperationalError; what was to be settled is kept then.
         """
         self.steps += 1
-        if self._wanted_queues is not None:
-            self._change_queues()
-        if self._backlog_at is not None and self._clock.monotonic() >= self._backlog_at:
-            self._look_at_backlog()
+        if self._ended or self._wanted_queues is not None or self._backlog_at is not None:
+            self._see_to_the_rest()
         with self._lock:
             settlements, self._settlements = self._settlements, []
             loose, self._loose = self._loose, []
@@ -330,6 +315,18 @@ class Intake:
         self._admitted.clear()
         return orphans
 
+    def _see_to_the_rest(self) -> None:
+        """What is seldom asked for. Places under limits are free as soon as the run is over."""
+        if self._ended:
+            with self._lock:
+                ended, self._ended = self._ended, []
+            self._gatekeeper.release(ended)
+        if self._wanted_queues is not None:
+            self._change_queues()
+        if self._backlog_at is not None and self._clock.monotonic() >= self._backlog_at:
+            self.backlog = self._waiting_to_be_claimed()
+            self._backlog_at = self._clock.monotonic() + BACKLOG_EVERY
+
     def _change_queues(self) -> None:
         with self._lock:
             queues = None if self._stopping else self._wanted_queues
@@ -340,10 +337,9 @@ class Intake:
             if self._wanted_queues == queues:
                 self._wanted_queues = None
 
-    def _look_at_backlog(self) -> None:
+    def _waiting_to_be_claimed(self) -> int:
         stats = self._broker.stats([queue.name for queue in self.queues])
-        self.backlog = sum(each.ready for each in stats)
-        self._backlog_at = self._clock.monotonic() + BACKLOG_EVERY
+        return sum(each.ready for each in stats if each.paused_since is None)
 
     def _receive(self, credit: int, longest: float | None) -> Sequence[Delivery]:
         assert self._tenure.consumer is not None
@@ -365,11 +361,9 @@ class Intake:
 
     def _look_what_waits(self) -> None:
         """Nothing was claimed for free slots: find out whether there was anything to claim."""
-        names = [queue.name for queue in self.queues]
-        waiting = sum(each.ready for each in self._broker.stats(names))
+        waiting = self._waiting_to_be_claimed()
         stall = self._deliveries.looked(self._clock.monotonic(), waiting)
-        if stall is not Stall.NONE:
-            self._tenure.stalled(stall, waiting, names)
+        self._tenure.stalled(stall, waiting, [queue.name for queue in self.queues])
         if stall is Stall.CONNECT_ANEW:
             self._renew()
         elif stall is Stall.GIVE_UP:
@@ -431,11 +425,13 @@ class Intake:
         with self._lock:
             active, processed = self._active, self._processed
         lost = self._tenure.renew(active, processed)
+        self._gatekeeper.sweep()
         self._renew_at = self._clock.monotonic() + self._plan.renewal
         self._note_escaped(lost)
 
     def _close(self) -> None:
         self._unclaimed.close()
+        self._gatekeeper.close()
         self._tenure.close()
 
     # --- what comes in ----------------------------------------------------------------------------
@@ -444,6 +440,7 @@ class Intake:
         now = self._clock.now()
         admitted: list[Admitted] = []
         early: list[Admitted] = []
+        limited: list[Admitted] = []
         ended: list[Settlement] = []
         chatty = logger.isEnabledFor(logging.INFO)
         desk = self._reception
@@ -474,13 +471,24 @@ class Intake:
             if chatty:
                 log_received(peek)
             acked = decision.traits.early_ack
-            (early if acked else admitted).append(Admitted(delivery, peek, decision, acked))
+            chosen = limited if decision.traits.limits else early if acked else admitted
+            chosen.append(Admitted(delivery, peek, decision, acked))
         with self._lock:
             self._admitted.extend(admitted)
             self._settlements.extend(ended)
+        if limited:
+            early += self._let_in(limited, now)
         if early:
             self._acknowledge(early)
         self._notify()
+
+    def _let_in(self, limited: list[Admitted], now: datetime) -> list[Admitted]:
+        """Ask for places under limits; return who has one and is to be acknowledged first."""
+        let_in, later = self._gatekeeper.check(limited, now)
+        with self._lock:
+            self._admitted.extend(each for each in let_in if not each.acked)
+            self._settlements.extend(later)
+        return [each for each in let_in if each.acked]
 
     def _acknowledge(self, early: list[Admitted]) -> None:
         """Acknowledge the early ones before they run; what was no longer ours is not run.
@@ -489,19 +497,14 @@ class Intake:
         not run: those that were not return to their queue by the next renewal, the others are
         lost, which is what ``at most once`` allows and ``acks_late`` prevents.
         """
-        assert self._tenure.consumer is not None
-        acks = [Settlement(each.delivery.receipt, Ack()) for each in early]
-        self._tenure.held.difference_update(ack.receipt for ack in acks)
         try:
-            lost = set(self._tenure.consumer.exchange(acks, 0).lost)
+            lost = self._tenure.acknowledge([each.delivery.receipt for each in early])
         except OperationalError:
-            logger.warning(
-                "%d tasks with early acknowledgement were claimed while the connection broke;"
-                " they may be lost",
-                len(acks),
-            )
+            with self._lock:
+                self._ended.extend(each.delivery.receipt for each in early)
             raise
         with self._lock:
+            self._ended.extend(lost)
             self._admitted.extend(a for a in early if a.delivery.receipt not in lost)
 
     def _hear_revocations(self) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from umbel.app import logs
 from umbel.app.banner import delivery_promises, worker_banner
 from umbel.app.finding import find_app
+from umbel.app.limits import Limit, checked_limits, parameter_of
 from umbel.config.bus_names import bus_names
 from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
@@ -30,7 +31,7 @@ from umbel.worker.announcing import WorkerFace, face_of, listened, tell_init, te
 from umbel.worker.facts import facts_of
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
 from umbel.worker.health.address import parse_address
-from umbel.worker.plan import TaskTraits, WorkerPlan
+from umbel.worker.plan import KeyPath, LimitPlan, TaskTraits, WorkerPlan
 from umbel.worker.rates import runs_per_second
 from umbel.worker.scheduler_keeper import check_schedule
 from umbel.worker.worker_options import POOLS, WorkerOptions
@@ -346,6 +347,24 @@ def traits_of(task: Task[..., Any], *, rated: bool) -> TaskTraits:
         send_events=bool(task.send_events),
         quarantine_failures=bool(task.quarantine_failures),
         rate_limit=rate if rated else None,
+        limits=tuple(_limit(task, each) for each in checked_limits(task)),
+    )
+
+
+def _limit(task: Task[..., Any], limit: Limit) -> LimitPlan:
+    key = None
+    if limit.key is not None:
+        parameter, *within = limit.key.split(".")
+        position, default = parameter_of(task, limit.key)
+        key = KeyPath(parameter, position, tuple(within), default)
+    rate = runs_per_second(limit.rate, f"rate of a limit of the task {task.name}")
+    if limit.concurrency is None and rate is None:
+        raise ImproperlyConfigured(
+            f"rate of a limit of the task {task.name} is {limit.rate!r}: nothing could ever run;"
+            " to hold tasks back, pause their queue"
+        )
+    return LimitPlan(
+        limit.name or str(task.name), limit.concurrency, 0.0 if rate is None else 1.0 / rate, key
     )
 
 

@@ -18,6 +18,24 @@ from umbel.outbox.relay import RelayPlan
 from umbel.worker.facts import WorkerFacts
 
 
+class KeyPath(msgspec.Struct, frozen=True, array_like=True):
+    """Where in the arguments the key of a limit is."""
+
+    parameter: str
+    position: int | None
+    within: tuple[str, ...]
+    default: str | None
+
+
+class LimitPlan(msgspec.Struct, frozen=True, array_like=True):
+    """One limit that all workers share. ``most`` at once, or None: ``interval`` seconds apart."""
+
+    name: str
+    most: int | None
+    interval: float
+    key: KeyPath | None
+
+
 class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     """What the supervisor must know of one registered task. Limits in seconds."""
 
@@ -34,6 +52,8 @@ class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     quarantine_failures: bool = False
     rate_limit: float | None = None
     """Runs a second that this worker may begin."""
+    limits: tuple[LimitPlan, ...] = ()
+    """At most one of concurrency and one of rate."""
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,18 +15,10 @@ from collections.abc import Mapping
 import msgspec
 
 from umbel.errors import ImproperlyConfigured
+from umbel.model.pace import Pace
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _FORM = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:/\s*([A-Za-z]+)\s*)?")
-
-LONGEST_REST = 300.0
-"""Seconds after which a task that rests for its turn is looked at again, should the rate have been
-raised meanwhile. So many tasks are claimed and put back once in this time, however many rest."""
-EARLY = 0.001
-"""Seconds by which a task may come early: stores count whole milliseconds."""
-SLACK = 1.0
-"""Seconds by which a task may come late to its turn, one interval at most, and the turns after it
-stay where they are."""
 
 
 def runs_per_second(rate: object, what: str = "rate_limit") -> float | None:
@@ -52,11 +44,10 @@ def runs_per_second(rate: object, what: str = "rate_limit") -> float | None:
 
 
 class _Bucket(msgspec.Struct):
-    """Of one task. ``free_at``: when the next run may begin; ``last_turn``: for whom rests last."""
+    """Of one task."""
 
     interval: float
-    free_at: float = -math.inf
-    last_turn: float = -math.inf
+    pace: Pace
 
 
 class Rates:
@@ -78,7 +69,7 @@ class Rates:
             if rate is None:
                 self.buckets.pop(name, None)
             else:
-                self.buckets[name] = _Bucket(1.0 / rate)
+                self.buckets[name] = _Bucket(1.0 / rate, Pace())
 
     def wait(self, name: str, now: float) -> float:
         """Take a run of this task, and return 0; or return in how many seconds to ask again.
@@ -90,12 +81,4 @@ class Rates:
         if bucket is None:
             return 0.0
         with self._lock:
-            if now >= bucket.free_at - EARLY:
-                # What comes a little late to its turn makes no later turn late: else the rate
-                # would fall below what was asked for by as much as tasks take to come.
-                slack = max(self._step, min(SLACK, bucket.interval))
-                late = now - bucket.free_at
-                bucket.free_at = (bucket.free_at if late <= slack else now) + bucket.interval
-                return 0.0
-            bucket.last_turn = max(bucket.last_turn + bucket.interval, bucket.free_at)
-            return min(bucket.last_turn - now, LONGEST_REST)
+            return bucket.pace.wait(bucket.interval, now, step=self._step)

@@ -11,21 +11,43 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from umbel.clock import Clock
 from umbel.errors import WireError
-from umbel.model.delivery import Delivery, Settlement
+from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.revocation import Revocation
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Drop, Rest, Run, SetAside
 from umbel.worker.endings import Endings
 from umbel.worker.intake_log import log_decision
-from umbel.worker.notices import Notices
+from umbel.worker.notices import Noticed, Notices
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.rates import Rates
 from umbel.worker.resting import Rested
 from umbel.worker.revoked import RevokedIds, RevokedStamps
 
 logger = logging.getLogger("umbel.worker")
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A claim that may run now. ``acked``: acknowledged already (early)."""
+
+    delivery: Delivery
+    peek: Peek
+    run: Run
+    acked: bool
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the main thread takes from here in one go."""
+
+    admitted: tuple[Admitted, ...]
+    escaped: tuple[Receipt, ...]
+    """Claims that turned out to be no longer ours."""
+    revoked: tuple[Revocation, ...]
+    notices: tuple[Noticed, ...] = ()
+    """What signals are to tell of what is never run."""
 
 
 class Reception:

@@ -14,7 +14,7 @@ from umbel.app.log_records import of_task
 from umbel.clock import Clock
 from umbel.drivers.elsewhere import outgoing_of
 from umbel.model.assignment import Lost, Report
-from umbel.model.delivery import NO_EFFECTS, Effects, Quarantine, Settlement
+from umbel.model.delivery import NO_EFFECTS, Effects, Quarantine, Receipt, Settlement
 from umbel.model.lifecycle import Step
 from umbel.model.outcome import ResultRecord
 from umbel.model.queues import Outgoing
@@ -45,6 +45,8 @@ class Settlements:
         self._observer = observer
         self._clock = clock
         self._endings = Endings(plan)
+        self.ended: list[Receipt] = []
+        """Claims of limited tasks that are over, whichever way."""
         self.notices = Notices(plan)
         """What signals are to tell, for whoever has an executor to tell it."""
         self.settlements: list[Settlement] = []
@@ -174,4 +176,6 @@ class Settlements:
         """Forget an entry; its step says why."""
         if self._interrupter.limited:
             self._interrupter.ended(entry.id)
+        if entry.run.traits.limits:
+            self.ended.append(entry.delivery.receipt)
         self._ledger.close(entry)

@@ -21,12 +21,13 @@ from umbel.model.assignment import Assignment, Began, Lost, Report, Returned
 from umbel.model.lifecycle import Step
 from umbel.model.revocation import Revocation
 from umbel.ports import Pool
-from umbel.worker.intake import Intake, Taken
+from umbel.worker.intake import Intake
 from umbel.worker.interrupter import Interrupter
 from umbel.worker.ledger import Entry, Ledger
 from umbel.worker.observing import Ending, Observer
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.progress import Silence
+from umbel.worker.reception import Taken
 from umbel.worker.settlements import Settlements
 from umbel.worker.shutdown import Phase, Shutdown
 from umbel.worker.timelimits import sooner
@@ -217,7 +218,8 @@ class Supervisor:
         if self._shutdown.phase is Phase.WORKING:
             free = max(0, self._pool.room() - len(self._waiting))
         settlements, loose = self._settlements.settlements, self._settlements.loose
-        if not settlements and not loose and free == self._posted_free:
+        ended = self._settlements.ended
+        if not settlements and not loose and not ended and free == self._posted_free:
             return
         self._intake.post(
             settlements,
@@ -225,7 +227,9 @@ class Supervisor:
             free=free,
             active=len(self._ledger),
             processed=self.processed,
+            ended=ended,
         )
+        ended.clear()
         settlements.clear()
         loose.clear()
         self._posted_free = free

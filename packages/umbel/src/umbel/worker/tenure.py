@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from umbel.model.delivery import Receipt
+from umbel.errors import OperationalError
+from umbel.model.delivery import Ack, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue
 from umbel.ports import Broker, Consumer, ResultBackend
@@ -92,8 +93,22 @@ class Tenure:
             self.retiring.drop(news)
         return news
 
+    def acknowledge(self, receipts: Sequence[Receipt]) -> set[Receipt]:
+        """Acknowledge these before they run; return those that were not ours any more."""
+        assert self.consumer is not None
+        self.held.difference_update(receipts)
+        try:
+            return set(self.consumer.exchange([Settlement(r, Ack()) for r in receipts], 0).lost)
+        except OperationalError:
+            logger.warning(
+                "%d tasks with early acknowledgement were claimed while the connection broke;"
+                " they may be lost",
+                len(receipts),
+            )
+            raise
+
     def stalled(self, stall: Stall, waiting: int, names: Sequence[str]) -> None:
-        """Nothing could be claimed for long: say so; let go of a connection that may be deaf."""
+        """Where nothing could be claimed for long: say so; let a connection go that may be deaf."""
         assert self.consumer is not None
         words = waiting, ", ".join(names), self._plan.stall_timeout
         if stall is Stall.CONNECT_ANEW:

@@ -14,7 +14,8 @@ from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Capabilities, Consumer, Exchange, Publisher, ResultBackend
+from umbel.model.shared_limits import Held, Token, Wish
+from umbel.ports import Broker, Capabilities, Consumer, Exchange, Gate, Publisher, ResultBackend
 from umbel.version import __version__
 
 LONGEST_WAIT = 0.5
@@ -32,6 +33,8 @@ class MemoryBroker(Broker):
         quarantine=True,
         resting=True,
         shows_waiting=True,
+        limits=True,
+        pauses=True,
     )
 
     def __init__(self, store: MemoryStore) -> None:
@@ -68,11 +71,20 @@ class MemoryBroker(Broker):
     def purge(self, queue: str) -> int:
         return self.memory.purge(queue)
 
+    def pause(self, queues: Sequence[str], *, by: str) -> None:
+        self.memory.pause(queues, by)
+
+    def resume(self, queues: Sequence[str]) -> None:
+        self.memory.resume(queues)
+
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         self.memory.revoke(revocations, keep)
 
     def presences(self) -> Sequence[Presence]:
         return self.memory.presences()
+
+    def limits_held(self, most: int = 1000) -> Sequence[Held]:
+        return self.memory.limits_held(most)
 
     def ping(self) -> str:
         return f"Umbel memory {__version__}"
@@ -148,6 +160,9 @@ class MemoryConsumer(Consumer):
         queues = self._names[turn:] + self._names[:turn]
         return self._store.claim(self._presence, self._lease, queues, limit)
 
+    def gate(self) -> MemoryGate:
+        return MemoryGate(self._store, self._presence.owner)
+
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
             # Race: a claim may be rescued between this check and settle(). Then the record is
@@ -174,3 +189,20 @@ class MemoryConsumer(Consumer):
     def close(self) -> None:
         self._store.leave(self._presence.owner, self._pipe)
         self._pipe.close()
+
+
+class MemoryGate(Gate):
+    """The limits of one store, for one owner."""
+
+    def __init__(self, store: MemoryStore, owner: str) -> None:
+        self._store = store
+        self._owner = owner
+
+    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
+        return self._store.admit(self._owner, wishes)
+
+    def release(self, tokens: Sequence[Token]) -> None:
+        self._store.release_tokens(self._owner, tokens)
+
+    def sweep(self, tokens: Sequence[Token]) -> None:  # noqa: ARG002 - the lease keeps them
+        self._store.sweep_limits()

@@ -25,6 +25,7 @@ from umbel.errors import ImproperlyConfigured
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
+from umbel.model.shared_limits import Held
 from umbel.ports import Broker, Capabilities, ResultBackend
 
 _read_presence = msgspec.msgpack.Decoder(Presence).decode
@@ -42,6 +43,8 @@ class PostgresBroker(Broker):
         shows_waiting=True,
         resting=True,
         transactions=True,
+        limits=True,
+        pauses=True,
     )
 
     def __init__(self, address: Address) -> None:
@@ -101,8 +104,11 @@ class PostgresBroker(Broker):
                 delayed=delayed,
                 quarantined=aside,
                 quarantined_since=since,
+                blocked=blocked,
+                paused_since=paused,
+                paused_by=by or "",
             )
-            for name, ready, claimed, delayed, aside, since in rows
+            for name, ready, claimed, delayed, aside, since, blocked, paused, by in rows
         ]
 
     def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
@@ -119,6 +125,24 @@ class PostgresBroker(Broker):
         with self._pool.lend() as connection:
             ((count,),) = connection.one("purge", queue=queue)
         return int(count)
+
+    def limits_held(self, most: int = 1000) -> Sequence[Held]:
+        with self._pool.lend() as connection:
+            rows = connection.one("limits_held", limit=most)
+        return [
+            Held(name=name, most=places, running=tuple(running), waiting=waiting)
+            for name, places, waiting, running in rows
+        ]
+
+    def pause(self, queues: Sequence[str], *, by: str) -> None:
+        by = packing.text_of(by, "who pauses a queue")
+        with self._pool.lend() as connection:
+            connection.one("pause", queues=list(queues), by=by)
+
+    def resume(self, queues: Sequence[str]) -> None:
+        with self._pool.lend() as connection:
+            step = connection.step("resume", queues=list(queues))
+            connection.run([step], rings=self._bells.of_queues(queues))
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         last = {each.task_id: each for each in revocations}

@@ -22,6 +22,7 @@ from umbel.drivers.postgres import packing
 from umbel.drivers.postgres.address import Address
 from umbel.drivers.postgres.bells import Bells
 from umbel.drivers.postgres.connection import BROKER, Connection, Rows, Step
+from umbel.drivers.postgres.gate import PostgresGate
 from umbel.drivers.postgres.settling import Settling, rings_of
 from umbel.errors import OperationalError
 from umbel.model.delivery import Delivery, Receipt, Settlement
@@ -157,6 +158,13 @@ class PostgresConsumer(Consumer):
         if self._results is not None:
             settlements = self._store_elsewhere(self._results, settlements)
         return self._exchange(settlements, limit, wait=False)
+
+    def gate(self) -> PostgresGate:
+        return PostgresGate(self._connection, self._leased, self._ring_queues)
+
+    def _leased(self) -> int:
+        self._session()
+        return self._owner
 
     def _exchange(self, settlements: Sequence[Settlement], limit: int, *, wait: bool) -> Exchange:
         connection = self._connection

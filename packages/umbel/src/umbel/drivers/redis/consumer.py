@@ -24,6 +24,7 @@ from umbel.drivers.doorbell import Doorbell
 from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Argument, Command, Connection, Refusal, pack
+from umbel.drivers.redis.gate import RedisGate
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import Claim, Ledger, Reply, SettlementPacker
 from umbel.drivers.redis.restoring import Restorer
@@ -235,6 +236,17 @@ class RedisConsumer(Consumer):
             else:
                 self._ledger.forget(each.receipt)
         return stored_elsewhere(results, settlements, held)
+
+    def gate(self) -> RedisGate:
+        return RedisGate(
+            self._connection,
+            self._keys,
+            self._queues,
+            self._ledger,
+            self._presence.owner,
+            self._session,
+            lambda: self._name,
+        )
 
     def _exchange(
         self, settlements: Sequence[Settlement], limit: int, *, wait_next: bool = False

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from umbel.clock import Clock
-from umbel.drivers.sqlite import bells, messages
+from umbel.drivers.sqlite import bells, limits, messages
 from umbel.drivers.sqlite.bells import Interest
 from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool, Database
@@ -20,6 +20,7 @@ from umbel.errors import BrokerUnavailable
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
+from umbel.model.shared_limits import Held
 from umbel.ports import Broker, Capabilities, Publisher, ResultBackend
 
 
@@ -34,6 +35,8 @@ class SqliteBroker(Broker):
         quarantine=True,
         resting=True,
         shows_waiting=True,
+        limits=True,
+        pauses=True,
     )
 
     def __init__(self, location: Location, clock: Clock) -> None:
@@ -88,6 +91,16 @@ class SqliteBroker(Broker):
         with self._pool.writing() as database:
             return messages.purge(database, queue)
 
+    def pause(self, queues: Sequence[str], *, by: str) -> None:
+        now = self._clock.now().timestamp()
+        with self._pool.writing() as database:
+            database.executemany(SQL["pause"], [(name, now, by) for name in queues])
+
+    def resume(self, queues: Sequence[str]) -> None:
+        with self._pool.writing() as database:
+            database.executemany(SQL["resume"], [(name,) for name in queues])
+        bells.ring(self._location.path, Interest.MESSAGES)
+
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         until = self._clock.now().timestamp() + keep
         rows = [(each.task_id, each.terminate, each.signal, until) for each in revocations]
@@ -100,6 +113,10 @@ class SqliteBroker(Broker):
             alive = (BOOT, self._clock.monotonic())
             rows = database.execute(SQL["presences"], alive).fetchall()
         return [msgspec.msgpack.decode(row[0], type=Presence) for row in rows]
+
+    def limits_held(self, most: int = 1000) -> Sequence[Held]:
+        with self._pool.reading() as database:
+            return limits.held(database, most)
 
     def ping(self) -> str:
         with self._pool.reading() as database:
@@ -114,6 +131,7 @@ def _stats(database: Database, queue: str, now: float) -> QueueStats:
     def count(name: str, *values: object) -> int:
         return int(database.execute(SQL[name], (queue, *values)).fetchone()[0])
 
+    pause = database.execute(SQL["pause_of"], (queue,)).fetchone()
     aside, since = database.execute(SQL["count_quarantined"], (queue,)).fetchone()
     return QueueStats(
         name=queue,
@@ -121,6 +139,9 @@ def _stats(database: Database, queue: str, now: float) -> QueueStats:
         claimed=count("count_claimed"),
         delayed=count("count_resting", now),
         quarantined=aside,
+        blocked=count("count_blocked"),
+        paused_since=None if pause is None else datetime.fromtimestamp(pause[0], UTC),
+        paused_by="" if pause is None else pause[1],
         quarantined_since=None if since is None else datetime.fromtimestamp(since, UTC),
     )
 

@@ -14,6 +14,7 @@ from umbel.drivers.sqlite import bells, joins, messages, records
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import Connection, Database
+from umbel.drivers.sqlite.gate import SqliteGate
 from umbel.drivers.sqlite.location import Location
 from umbel.drivers.sqlite.result_backend import SqliteResultBackend
 from umbel.drivers.sqlite.statements import SQL
@@ -89,7 +90,7 @@ class SqliteConsumer(Consumer):
                 return False, patience
             (end,) = database.execute(SQL["next_lease_end"], (BOOT, self._owner)).fetchone()
             waits = [] if end is None else [end - self._clock.monotonic()]
-            for queue in self._queues:
+            for queue in messages.not_paused(database, self._queues):
                 if database.execute(SQL["any_ready"], (queue,)).fetchone() is not None:
                     return True, 0.0
                 (due,) = database.execute(SQL["next_due"], (queue,)).fetchone()
@@ -130,6 +131,9 @@ class SqliteConsumer(Consumer):
         lost = tuple(each.receipt for each in settlements if id(each) not in taken)
         return Exchange(lost, tuple(claimed))
 
+    def gate(self) -> SqliteGate:
+        return SqliteGate(self._connection, self._clock, lambda: self._owner)
+
     def _claim(self, database: Database, limit: int, now: float) -> tuple[list[Delivery], bool]:
         """Renew, move what is due, rescue, claim. True when there may be something for others."""
         monotonic = self._clock.monotonic()
@@ -141,7 +145,7 @@ class SqliteConsumer(Consumer):
         freed = messages.move_due(database, self._queues, now) or freed
         turn = self._turn % max(1, len(self._queues))
         self._turn += 1
-        queues = self._queues[turn:] + self._queues[:turn]
+        queues = messages.not_paused(database, self._queues[turn:] + self._queues[:turn])
         return messages.claim(database, self._owner, queues, limit), freed
 
     def _join(

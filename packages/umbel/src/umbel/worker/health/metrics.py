@@ -62,6 +62,10 @@ METRICS: dict[str, Metric] = {
     ),
     "umbel_queue_claimed": Metric("gauge", ("queue",), "Messages that some worker holds."),
     "umbel_queue_delayed": Metric("gauge", ("queue",), "Messages that rest until a later time."),
+    "umbel_queue_blocked": Metric(
+        "gauge", ("queue",), "Messages that wait for a limit shared by all workers."
+    ),
+    "umbel_queue_paused": Metric("gauge", ("queue",), "1 while nobody takes from the queue."),
     "umbel_queue_quarantined": Metric("gauge", ("queue",), "Messages that are set aside."),
     "umbel_queue_quarantine_age_seconds": Metric(
         "gauge", ("queue",), "How long ago the oldest of those was set aside; 0 for none."
@@ -179,6 +183,8 @@ def _of_store(store: StoreReading, now: float) -> Iterator[Sample]:
             yield "umbel_queue_claimed", where, queue.claimed
         if queue.delayed is not None:
             yield "umbel_queue_delayed", where, queue.delayed
+        yield "umbel_queue_blocked", where, queue.blocked
+        yield "umbel_queue_paused", where, float(queue.paused_since is not None)
         yield "umbel_queue_quarantined", where, queue.quarantined
         since = queue.quarantined_since
         age = 0.0 if since is None else max(0.0, (store.now - since).total_seconds())

@@ -58,6 +58,7 @@ SELECT queue, priority, count, raw FROM moved ORDER BY due, place;
 WITH taken AS (
     DELETE FROM {schema}.ready WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM {schema}.ready WHERE queue = %(queue)b
+          AND NOT EXISTS (SELECT FROM {schema}.paused WHERE queue = %(queue)b)
         ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     )) RETURNING queue, priority, place, count, raw
 )
@@ -72,6 +73,7 @@ WITH found AS (
            row_number() OVER (PARTITION BY q.turn ORDER BY r.priority, r.place) AS rank
     FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, turn) CROSS JOIN LATERAL (
         SELECT ctid AS tid, priority, place FROM {schema}.ready WHERE queue = q.name
+          AND NOT EXISTS (SELECT FROM {schema}.paused AS p WHERE p.queue = q.name)
         ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     ) AS r
 ), chosen AS (
@@ -253,7 +255,10 @@ SELECT q.name,
        (SELECT count(*) FROM {schema}.claimed WHERE queue = q.name),
        (SELECT count(*) FROM {schema}.delayed WHERE queue = q.name AND due > now()),
        (SELECT count(*) FROM {schema}.quarantine WHERE queue = q.name),
-       (SELECT min(at) FROM {schema}.quarantine WHERE queue = q.name)
+       (SELECT min(at) FROM {schema}.quarantine WHERE queue = q.name),
+       (SELECT count(*) FROM {schema}.blocked WHERE queue = q.name),
+       (SELECT since FROM {schema}.paused WHERE queue = q.name),
+       (SELECT by FROM {schema}.paused WHERE queue = q.name)
 FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, n) ORDER BY q.n;
 
 -- name: waiting
@@ -279,8 +284,11 @@ WITH gone AS (
     DELETE FROM {schema}.ready WHERE queue = %(queue)b RETURNING 1
 ), gone_resting AS (
     DELETE FROM {schema}.delayed WHERE queue = %(queue)b RETURNING 1
+), gone_blocked AS (
+    DELETE FROM {schema}.blocked WHERE queue = %(queue)b RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_resting);
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_resting)
+       + (SELECT count(*) FROM gone_blocked);
 
 -- name: version
 SHOW server_version;
@@ -692,3 +700,47 @@ DELETE FROM {schema}.notice WHERE ctid = ANY (ARRAY(
         ORDER BY id LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     ) AS n
 )) RETURNING mailbox, id, key, raw;
+
+-- ---------------------------------------------------------------------------- limits ----------
+
+-- name: admit
+SELECT {schema}.admit(%(owner)b::bigint, %(ids)b::bigint[], %(tasks)b::text[], %(holds)b::text[],
+    %(mosts)b::int[], %(paces)b::text[], %(intervals)b::float8[]);
+
+-- name: release_places
+SELECT {schema}.release_places(%(owner)b::bigint, %(holds)b::text[], %(tasks)b::text[],
+    %(mosts)b::int[]);
+
+-- name: names_blocked
+-- From after a name on: sweeps go round in steps.
+SELECT name, max(most) FROM {schema}.blocked WHERE name > %(after)b GROUP BY name
+ORDER BY name LIMIT %(limit)b::int;
+
+-- name: sweep_limits
+SELECT {schema}.sweep_limits(%(names)b::text[], %(mosts)b::int[]);
+
+-- name: drop_old_limits
+-- Paces that bind nobody any more, and places of the dead under limits that nobody asks for.
+WITH gone AS (
+    DELETE FROM {schema}.pace WHERE free_at < extract(epoch FROM now()) - 60 RETURNING 1
+), dead AS (
+    DELETE FROM {schema}.hold AS h WHERE h.owner IS NOT NULL
+      AND NOT EXISTS (SELECT FROM {schema}.worker AS w WHERE w.id = h.owner)
+      AND NOT EXISTS (SELECT FROM {schema}.blocked AS b WHERE b.name = h.name)
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM dead);
+
+-- name: limits_held
+SELECT b.name, max(b.most), count(*),
+       ARRAY(SELECT task FROM {schema}.hold AS h WHERE h.name = b.name)
+FROM {schema}.blocked AS b GROUP BY b.name ORDER BY b.name LIMIT %(limit)b::int;
+
+-- ---------------------------------------------------------------------------- pauses ----------
+
+-- name: pause
+INSERT INTO {schema}.paused (queue, by) SELECT q, %(by)b FROM unnest(%(queues)b::text[]) AS q
+ON CONFLICT (queue) DO NOTHING;
+
+-- name: resume
+DELETE FROM {schema}.paused WHERE queue = ANY (%(queues)b::text[]);

@@ -358,3 +358,85 @@ INSERT OR REPLACE INTO umbel_join (join_id, closed, until) VALUES (?, 1, ?);
 
 -- name: old_joins
 SELECT join_id FROM umbel_join WHERE until <= ? LIMIT ?;
+
+-- ---------------------------------------------------------------------------- limits ----------
+
+-- name: holder
+SELECT owner FROM umbel_hold WHERE name = ? AND task_id = ?;
+
+-- name: hold
+INSERT INTO umbel_hold (name, task_id, owner, until) VALUES (?, ?, ?, ?)
+ON CONFLICT (name, task_id) DO UPDATE SET owner = excluded.owner, until = excluded.until;
+
+-- name: let_hold_go
+DELETE FROM umbel_hold WHERE name = ? AND task_id = ? AND owner = ?;
+
+-- name: count_holders
+SELECT count(*) FROM umbel_hold WHERE name = ?;
+
+-- name: bury_holders
+-- The dead, and those for whom a place was kept in vain.
+DELETE FROM umbel_hold WHERE name = ? AND CASE owner WHEN 0 THEN until <= ? ELSE NOT EXISTS (
+    SELECT 1 FROM umbel_owner AS o WHERE o.id = umbel_hold.owner AND o.boot = ? AND o.until > ?
+) END;
+
+-- name: any_blocked
+SELECT 1 FROM umbel_blocked WHERE name = ? LIMIT 1;
+
+-- name: block
+INSERT INTO umbel_blocked (name, place, id, task_id, most, queue) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: first_blocked
+SELECT place, id, task_id FROM umbel_blocked WHERE name = ? ORDER BY place LIMIT ?;
+
+-- name: unblock
+DELETE FROM umbel_blocked WHERE name = ? AND place = ?;
+
+-- name: names_blocked
+-- From after a name on: sweeps go round in steps.
+SELECT name, max(most) FROM umbel_blocked WHERE name > ? GROUP BY name ORDER BY name LIMIT ?;
+
+-- name: limits_held
+SELECT name, max(most), count(*) FROM umbel_blocked GROUP BY name LIMIT ?;
+
+-- name: holders
+SELECT task_id FROM umbel_hold WHERE name = ?;
+
+-- name: count_blocked
+SELECT count(*) FROM umbel_blocked WHERE queue = ?;
+
+-- name: purge_blocked_messages
+DELETE FROM umbel_message WHERE id IN (SELECT id FROM umbel_blocked WHERE queue = ?);
+
+-- name: purge_blocked
+DELETE FROM umbel_blocked WHERE queue = ?;
+
+-- name: pace
+SELECT free_at, last_turn FROM umbel_pace WHERE name = ?;
+
+-- name: set_pace
+INSERT OR REPLACE INTO umbel_pace (name, free_at, last_turn) VALUES (?, ?, ?);
+
+-- name: drop_old_paces
+-- One whose next run has long been allowed says what a new one would.
+DELETE FROM umbel_pace WHERE free_at < ?;
+
+-- name: drop_orphaned_holders
+-- Of names that nobody has asked for since: the owner is gone.
+DELETE FROM umbel_hold WHERE owner <> 0 AND NOT EXISTS (
+    SELECT 1 FROM umbel_owner AS o WHERE o.id = umbel_hold.owner
+);
+
+-- ---------------------------------------------------------------------------- pauses ----------
+
+-- name: pause
+INSERT INTO umbel_paused (queue, since, by) VALUES (?, ?, ?) ON CONFLICT (queue) DO NOTHING;
+
+-- name: resume
+DELETE FROM umbel_paused WHERE queue = ?;
+
+-- name: paused
+SELECT queue FROM umbel_paused;
+
+-- name: pause_of
+SELECT since, by FROM umbel_paused WHERE queue = ?;
