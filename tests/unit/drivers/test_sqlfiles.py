@@ -53,6 +53,8 @@ SMALL = {
     "drop_dead_mailboxes": "one row for each listener",
     "fetch_results": "json_each is the list of ids",
     "heads": "one row for each priority",
+    "limits_held": "for people, and it ends after so many names",
+    "paused": "one row for each paused queue",
 }
 
 

@@ -105,10 +105,9 @@ def sweep(database: Database, after: str, at: Moment) -> tuple[bool, str]:
     gone = False
     rows = database.execute(SQL["names_blocked"], (after, SWEPT)).fetchall()
     for name, most in rows:
-        if database.execute(SQL["bury_holders"], (name, at.now, BOOT, at.monotonic)).rowcount:
-            gone = let_go(database, name, most, at.now) or gone
+        database.execute(SQL["bury_holders"], (name, at.now, BOOT, at.monotonic))
+        gone = let_go(database, name, most, at.now) or gone
     database.execute(SQL["drop_old_paces"], (at.now - PACES_KEPT,))
-    database.execute(SQL["drop_orphaned_holders"])
     return gone, rows[-1][0] if len(rows) == SWEPT else ""
 
 

@@ -230,6 +230,7 @@ def release(database: Database, owner: int, *, counted: bool) -> bool:
         database.execute(SQL["count_claims_of"], (owner,))
     released = database.execute(SQL["ready_claims_of"], (owner,)).rowcount
     database.execute(SQL["drop_claims_of"], (owner,))
+    database.execute(SQL["drop_places_of"], (owner,))
     database.execute(SQL["drop_owner"], (owner,))
     return released > 0
 

@@ -421,11 +421,9 @@ INSERT OR REPLACE INTO umbel_pace (name, free_at, last_turn) VALUES (?, ?, ?);
 -- One whose next run has long been allowed says what a new one would.
 DELETE FROM umbel_pace WHERE free_at < ?;
 
--- name: drop_orphaned_holders
--- Of names that nobody has asked for since: the owner is gone.
-DELETE FROM umbel_hold WHERE owner <> 0 AND NOT EXISTS (
-    SELECT 1 FROM umbel_owner AS o WHERE o.id = umbel_hold.owner
-);
+-- name: drop_places_of
+-- What an owner held whose lease has ended.
+DELETE FROM umbel_hold WHERE owner = ?;
 
 -- ---------------------------------------------------------------------------- pauses ----------
 

@@ -9,6 +9,7 @@ CREATE TABLE umbel_hold (
     until REAL NOT NULL,
     PRIMARY KEY (name, task_id)
 ) WITHOUT ROWID;
+CREATE INDEX umbel_hold_owner ON umbel_hold (owner);
 
 -- In the order of arrival; most: how many may run at once under the limit, as was last said.
 CREATE TABLE umbel_blocked (
@@ -28,3 +29,4 @@ CREATE TABLE umbel_pace (
     free_at REAL NOT NULL,
     last_turn REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX umbel_pace_free_at ON umbel_pace (free_at);
