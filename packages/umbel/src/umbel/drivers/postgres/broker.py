@@ -86,6 +86,7 @@ class PostgresBroker(Broker):
             lease=lease,
             results=None if here else results,
             results_here=here,
+            on_lost=self._pool.close,
         )
 
     def shelves(self, results: ResultBackend | None = None) -> PostgresShelves:

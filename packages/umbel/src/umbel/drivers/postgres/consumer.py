@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -40,6 +40,8 @@ MAINTAIN_EVERY = 0.25
 SWEEP_EVERY = 5.0
 """Seconds between sweeps of what has expired, while there is no more than one sweep drops."""
 SWEEP_LIMIT = 1000
+SHORTEST_WAIT = 1.0
+"""Seconds; less time for connecting, or for an answer, makes no sense however short the lease."""
 GOODBYE = 2.0
 """Seconds that ``close`` may take."""
 
@@ -59,8 +61,12 @@ class PostgresConsumer(Consumer):
         lease: float,
         results: ResultBackend | None,
         results_here: bool,
+        on_lost: Callable[[], None],
     ) -> None:
-        """``results``: where records go first, when our transaction cannot hold them."""
+        """``results``: where records go first, when our transaction cannot hold them.
+
+        ``on_lost`` is called after a session was lost, for there may be others that were.
+        """
         self._bells = bells
         self._queues = list(queues)
         self._own_bells = [bells.queue(name) for name in queues]
@@ -68,7 +74,10 @@ class PostgresConsumer(Consumer):
         self._lease = lease
         self._results = results
         self._results_here = results_here
-        self._connection = Connection(address, BROKER)
+        self._on_lost = on_lost
+        # Whoever waits longer than this for one answer has no time left in its lease to connect
+        # anew and renew it.
+        self._connection = Connection(address, BROKER, patience=max(SHORTEST_WAIT, lease / 3))
         self._doorbell = Doorbell()
         self._generation = -1
         self._owner = -1
@@ -284,7 +293,10 @@ class PostgresConsumer(Consumer):
         if connection.generation != self._generation:
             channels = [bell.channel for bell in (self._bells.control, *self._own_bells)]
             connection.run([connection.listen(channel) for channel in channels])
-            self._news = self._generation >= 0  # what was told meanwhile, nobody heard
+            again = self._generation >= 0
+            self._news = again  # what was told meanwhile, nobody heard
+            if again:
+                self._on_lost()
             self._generation = connection.generation
             self._waiting = False
             self._rescue_at = 0.0

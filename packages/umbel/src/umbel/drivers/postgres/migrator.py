@@ -14,6 +14,7 @@ from psycopg import errors as pg
 
 from umbel.drivers.postgres import failures, schema
 from umbel.drivers.postgres.address import Address
+from umbel.drivers.postgres.session import connect
 from umbel.drivers.postgres.statements import Migration, migrations
 from umbel.errors import BrokerUnavailable, ImproperlyConfigured
 from umbel.model.migrations import MigrationStep
@@ -61,7 +62,7 @@ class PostgresMigrator(Migrator):
     def _session(self) -> Iterator[schema.Session]:
         address = self._address
         try:
-            session: schema.Session = psycopg.connect(address.conninfo, autocommit=True)
+            session = connect(address)
         except psycopg.Error as error:
             raise BrokerUnavailable(failures.not_connected(address, "store", error)) from error
         try:
