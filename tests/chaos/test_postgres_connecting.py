@@ -33,6 +33,9 @@ ROOM = 1.0
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with postgres_server.database("connecting") as url:
+        broker = postgres.open(url, {}).broker()
+        broker.ping()  # makes the tables, which takes longer than connecting
+        broker.close()
         yield url
 
 

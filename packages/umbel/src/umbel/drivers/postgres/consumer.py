@@ -22,6 +22,7 @@ from umbel.drivers.postgres import packing
 from umbel.drivers.postgres.address import Address
 from umbel.drivers.postgres.bells import Bells
 from umbel.drivers.postgres.connection import BROKER, Connection, Rows, Step
+from umbel.drivers.postgres.frontier import Frontier
 from umbel.drivers.postgres.gate import PostgresGate
 from umbel.drivers.postgres.settling import Settling, rings_of
 from umbel.errors import OperationalError
@@ -79,6 +80,7 @@ class PostgresConsumer(Consumer):
         # anew and renew it.
         self._connection = Connection(address, BROKER, patience=max(SHORTEST_WAIT, lease / 3))
         self._doorbell = Doorbell()
+        self._frontier = Frontier()
         self._generation = -1
         self._owner = -1
         self._pid = os.getpid()
@@ -122,12 +124,15 @@ class PostgresConsumer(Consumer):
                 return ()
             if self._rung and limit > 0:
                 continue
-            until = min(deadline, self._look_at) if limit > 0 else deadline
+            until = min(deadline, self._next_look()) if limit > 0 else deadline
             self._doorbell.wait(self._connection, max(0.0, until - now))
             self._connection.listen_now()
 
     def _should_look(self) -> bool:
-        return self._rung or not self._waiting or time.monotonic() >= self._look_at
+        return self._rung or not self._waiting or time.monotonic() >= self._next_look()
+
+    def _next_look(self) -> float:
+        return min(self._look_at, self._frontier.look_at)
 
     def _hear(self) -> None:
         """Take note of what was notified and has been read from the session."""
@@ -152,13 +157,14 @@ class PostgresConsumer(Consumer):
             steps.append(step("move_due", queues=self._queues))
         return steps
 
-    def _claim(self, limit: int) -> Step:
+    def _claim(self, limit: int, *, whole: bool) -> Step:
         step, owner = self._connection.step, self._owner
-        if len(self._queues) == 1:
+        if whole and len(self._queues) == 1:
             return step("claim_one_queue", owner=owner, queue=self._queues[0], limit=limit)
         turn, self._turn = self._turn, (self._turn + 1) % len(self._queues)
         queues = self._queues[turn:] + self._queues[:turn]
-        return step("claim_queues", owner=owner, queues=queues, limit=limit)
+        from_where = self._frontier.values(queues, whole=whole)
+        return step("claim_queues", owner=owner, queues=queues, limit=limit, **from_where)
 
     # --- settling -----------------------------------------------------------------------------
 
@@ -169,7 +175,13 @@ class PostgresConsumer(Consumer):
         return self._exchange(settlements, limit, wait=False)
 
     def gate(self) -> PostgresGate:
-        return PostgresGate(self._connection, self._leased, self._ring_queues)
+        return PostgresGate(self._connection, self._leased, self._let_go)
+
+    def _let_go(self, queues: Iterable[str]) -> None:
+        names = set(queues)
+        if names:
+            self._frontier.forget()  # what a limit let go is back at its old place
+        self._ring_queues(names)
 
     def _leased(self) -> int:
         self._session()
@@ -183,14 +195,18 @@ class PostgresConsumer(Consumer):
         maintain = limit > 0 and (wait or time.monotonic() >= self._maintain_at)
         if maintain:
             self._rescue()
+        if any(map(packing.goes_back, settlements)):
+            self._frontier.forget()
+        whole = self._frontier.may_look()
         if limit > 0:
             self._rung = False
             steps += self._before_claiming(wait=wait, maintain=maintain)
-            steps.append(self._claim(limit))
+            steps.append(self._claim(limit, whole=whole))
         if maintain:
             steps.append(connection.step("next_moments", queues=self._queues, owner=self._owner))
         here = self._results_here
         rings = rings_of(self._bells, settlements, self._own_bells, here=here)
+        began = time.monotonic()
         rows = connection.run(steps, rings=rings) if steps else []
         self._hear()
         if settling is not None:
@@ -201,7 +217,9 @@ class PostgresConsumer(Consumer):
             self._set_times(rows[-1])
         deliveries: tuple[Delivery, ...] = ()
         if limit > 0:
-            deliveries = _deliveries(rows[-2 if maintain else -1])
+            claimed = rows[-2 if maintain else -1]
+            deliveries = _deliveries(claimed)
+            self._frontier.note(claimed, whole=whole, seconds=time.monotonic() - began)
             self._waiting = self._waiting or wait
             self._busy = self._busy + 1 if deliveries else 0
             # Where there was something there may be more.
@@ -261,6 +279,8 @@ class PostgresConsumer(Consumer):
                     connection.step("next_end", owner=self._owner),
                 ]
             )
+            if freed:
+                self._frontier.forget()
             ((seconds,),) = ends
             longest = min(LONGEST_REST, self._lease)
             wait = longest if seconds is None else min(longest, max(0.0, seconds) + 0.001)
@@ -299,6 +319,7 @@ class PostgresConsumer(Consumer):
                 self._on_lost()
             self._generation = connection.generation
             self._waiting = False
+            self._frontier.forget()
             self._rescue_at = 0.0
         if self._owner < 0 or time.monotonic() >= self._renew_at:
             self._renew()
@@ -329,6 +350,8 @@ class PostgresConsumer(Consumer):
             ]
         )
         self._hear()
+        if freed:
+            self._frontier.forget()
         self._ring_queues({row[0] for row in freed})
         held = {str(row[0]) for row in held_rows}
         return [receipt for receipt in receipts if receipt not in held]
@@ -387,5 +410,5 @@ def _deliveries(rows: Rows) -> tuple[Delivery, ...]:
             count=count + 1,
             redelivered=count > 0,
         )
-        for number, queue, count, raw in rows
+        for number, queue, count, raw, *_ in rows
     )

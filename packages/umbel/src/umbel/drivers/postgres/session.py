@@ -7,6 +7,7 @@ seconds, two at least, and for each host anew; a worker has a part of a lease fo
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import select
 import socket
@@ -17,11 +18,12 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
 
 from umbel.drivers.postgres.address import Address
 
 _READY_R, _READY_W = 1, 2
-_MASKS = {
+_MASKS: dict[int, int] = {
     pq.PollingStatus.READING: select.POLLIN,
     pq.PollingStatus.WRITING: select.POLLOUT,
 }
@@ -40,10 +42,10 @@ class NotConnected(psycopg.OperationalError):
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A psycopg connection whose waits end at a deadline."""
+    """A psycopg connection whose waits end at a deadline, once ``allow`` has given one."""
 
-    deadline = 0.0
-    allowed = 0.0
+    deadline = math.inf
+    allowed = math.inf
     """Seconds that the answer may take which is awaited, or was awaited last."""
 
     dismissed = False
@@ -82,8 +84,8 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
                     (select.POLLIN if state & _READY_R else 0)
                     | (select.POLLOUT if state & _READY_W else 0),
                 )
-                remaining = self.deadline - time.monotonic()
-                found = poll.poll(max(0.0, remaining) * 1000)
+                remaining = max(0.0, self.deadline - time.monotonic())
+                found = poll.poll(None if math.isinf(remaining) else remaining * 1000)
                 if not found:
                     self.overdue = True
                     raise TimedOut
@@ -111,10 +113,11 @@ def connect(address: Address, seconds: float | None = None) -> Session:
     for number, way in enumerate(ways):
         share = (deadline - time.monotonic()) / (len(ways) - number)
         try:
-            session = Session(_reach(way, min(address.connect_timeout, share)))
+            pgconn = _reach(way, min(address.connect_timeout, share))
         except psycopg.Error as error:
             said.append(str(error))
         else:
+            session = Session(pgconn, row_factory=tuple_row)
             session.autocommit = True
             return session
     raise NotConnected(said) from None

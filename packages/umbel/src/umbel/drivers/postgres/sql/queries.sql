@@ -53,6 +53,8 @@ SELECT queue, priority, count, raw FROM moved ORDER BY due, place;
 
 -- ---------------------------------------------------------------------------- claims ----------
 
+-- Both tell how long they looked, in seconds, so that frontier.py knows when that becomes dear.
+
 -- name: claim_one_queue
 -- SKIP LOCKED: others take the next ones at the same moment, and nobody waits for anybody.
 WITH taken AS (
@@ -64,17 +66,35 @@ WITH taken AS (
 )
 INSERT INTO {schema}.claimed (owner, queue, priority, place, count, raw)
 SELECT %(owner)b::bigint, queue, priority, place, count, raw FROM taken ORDER BY priority, place
-RETURNING id, queue, count, raw;
+RETURNING id, queue, count, raw, priority, place,
+          extract(epoch FROM clock_timestamp() - statement_timestamp())::float8;
 
 -- name: claim_queues
--- The most urgent of all; among equals queues take turns, in the order of the array.
+-- The most urgent of all; among equals queues take turns, in the order of the array. In each queue
+-- the messages of one priority, its level, count only from behind a place: so the index entries of
+-- rows that were claimed before, and are not vacuumed yet, are not stepped over again.
 WITH found AS (
     SELECT r.tid, r.priority, q.turn,
            row_number() OVER (PARTITION BY q.turn ORDER BY r.priority, r.place) AS rank
-    FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, turn) CROSS JOIN LATERAL (
-        SELECT ctid AS tid, priority, place FROM {schema}.ready WHERE queue = q.name
-          AND NOT EXISTS (SELECT FROM {schema}.paused AS p WHERE p.queue = q.name)
-        ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
+    FROM (
+        SELECT * FROM unnest(%(queues)b::text[], %(levels)b::smallint[], %(places)b::bigint[])
+            WITH ORDINALITY AS given (name, level, place, turn)
+        WHERE NOT EXISTS (SELECT FROM {schema}.paused AS p WHERE p.queue = given.name)
+    ) AS q
+    CROSS JOIN LATERAL (
+        SELECT * FROM (
+            SELECT ctid AS tid, priority, place FROM {schema}.ready
+            WHERE queue = q.name AND priority < q.level
+            ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
+        ) AS urgent UNION ALL SELECT * FROM (
+            SELECT ctid AS tid, priority, place FROM {schema}.ready
+            WHERE queue = q.name AND priority = q.level AND place > q.place
+            ORDER BY place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
+        ) AS further UNION ALL SELECT * FROM (
+            SELECT ctid AS tid, priority, place FROM {schema}.ready
+            WHERE queue = q.name AND priority > q.level
+            ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
+        ) AS others LIMIT %(limit)b::int
     ) AS r
 ), chosen AS (
     SELECT tid, rank, turn FROM found ORDER BY priority, rank, turn LIMIT %(limit)b::int
@@ -85,7 +105,8 @@ WITH found AS (
 INSERT INTO {schema}.claimed (owner, queue, priority, place, count, raw)
 SELECT %(owner)b::bigint, queue, priority, place, count, raw FROM taken
 ORDER BY priority, rank, turn
-RETURNING id, queue, count, raw;
+RETURNING id, queue, count, raw, priority, place,
+          extract(epoch FROM clock_timestamp() - statement_timestamp())::float8;
 
 -- name: settle_done
 -- The common case: every claim is acknowledged, with records and nothing else. The row of the claim
