@@ -22,6 +22,11 @@ INSERT INTO {schema}.ready (queue, priority, raw)
 SELECT queue, priority, raw FROM unnest(%(queues)b::text[], %(priorities)b::smallint[],
     %(raws)b::bytea[]) AS g (queue, priority, raw);
 
+-- name: add_alike
+-- As add_ready where all go to one queue with one priority: what send_many brings.
+INSERT INTO {schema}.ready (queue, priority, raw)
+SELECT %(queue)b, %(priority)b::smallint, raw FROM unnest(%(raws)b::bytea[]) AS g (raw);
+
 -- name: add_one_ready
 -- The next three run on the caller's own connection, whichever library made it: one message each,
 -- with plain values.
