@@ -2,6 +2,38 @@
 -- Statements that belong together are sent in one go and are one transaction (connection.py).
 -- Time is the server's: now() is the moment the transaction began.
 
+-- ---------------------------------------------------------------------------- parts ----------
+
+-- part: insert_records
+-- The records that a statement stores with the end of something that has a number, ``s.id``.
+INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
+SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
+FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
+            %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
+     AS s (id, task_id, state, final, life, document);
+
+-- part: unless_success_stays
+-- A SUCCESS that has not expired stays.
+ON CONFLICT (task_id) DO UPDATE
+SET state = excluded.state, final = excluded.final, until = excluded.until,
+    document = excluded.document
+WHERE r.state <> 'SUCCESS' OR r.until <= now();
+
+-- part: send_outgoing
+-- What is due already does not rest.
+sent AS (
+    INSERT INTO {schema}.ready (queue, priority, raw)
+    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
+), sent_to_rest AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, raw)
+    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
+);
+
+-- part: nobody_or_held
+-- A step that belongs to a claim counts while the claim is there; 0 is nobody's.
+(id = 0 OR EXISTS (
+    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id));
+
 -- ---------------------------------------------------------------------------- messages arrive --
 
 -- name: add_messages
@@ -120,16 +152,9 @@ WITH ended AS (
     DELETE FROM {schema}.claimed WHERE owner = %(owner)b::bigint AND id = ANY (%(ids)b::bigint[])
     RETURNING id
 ), stored AS (
-    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
-    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
-    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
-                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
-         AS s (id, task_id, state, final, life, document)
+    {{insert_records}}
     WHERE s.id IN (SELECT id FROM ended)
-    ON CONFLICT (task_id) DO UPDATE
-    SET state = excluded.state, final = excluded.final, until = excluded.until,
-        document = excluded.document
-    WHERE r.state <> 'SUCCESS' OR r.until <= now()
+    {{unless_success_stays}}
 )
 SELECT id FROM ended;
 
@@ -172,23 +197,10 @@ WITH given AS (
                          %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS o (id, queue, priority, due, raw, n)
     WHERE o.id IN (SELECT id FROM held)
-), sent AS (
-    INSERT INTO {schema}.ready (queue, priority, raw)
-    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
-), sent_to_rest AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, raw)
-    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
-), stored AS (
-    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
-    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
-    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
-                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
-         AS s (id, task_id, state, final, life, document)
+), {{send_outgoing}}, stored AS (
+    {{insert_records}}
     WHERE s.id IN (SELECT id FROM held)
-    ON CONFLICT (task_id) DO UPDATE
-    SET state = excluded.state, final = excluded.final, until = excluded.until,
-        document = excluded.document
-    WHERE r.state <> 'SUCCESS' OR r.until <= now()
+    {{unless_success_stays}}
 )
 SELECT id FROM held;
 
@@ -343,79 +355,50 @@ SELECT t.due, t.place, t.count, t.why, t.raw, NULL, NULL, NULL
 FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[]) AS g (moment, number)
 JOIN {schema}.delayed AS t ON t.queue = %(queue)b AND t.due = g.moment AND t.place = g.number;
 
--- name: withdraw_quarantine
-WITH given AS (
+-- part: withdrawn_given
+given AS (
     SELECT * FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[], %(raws)b::bytea[],
                          %(dues)b::timestamptz[])
          WITH ORDINALITY AS g (moment, number, raw, due, n)
-), taken AS (
+);
+
+-- part: withdraw_taken
+-- To a queue again, or gone; with the results that are to be forgotten, or stored, for it.
+returned AS (
+    INSERT INTO {schema}.ready (queue, priority, count, raw)
+    SELECT queue, priority, count, raw FROM taken
+    WHERE raw IS NOT NULL AND (due IS NULL OR due <= now()) ORDER BY n
+), rested AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, count, raw)
+    SELECT queue, due, priority, count, raw FROM taken
+    WHERE raw IS NOT NULL AND due > now() ORDER BY n
+), forgotten AS (
+    DELETE FROM {schema}.result WHERE task_id IN (
+        SELECT f.task_id FROM unnest(%(f_ids)b::bigint[], %(f_tasks)b::text[]) AS f (id, task_id)
+        WHERE f.id IN (SELECT number FROM taken)
+    )
+), stored AS (
+    {{insert_records}}
+    WHERE s.id IN (SELECT number FROM taken)
+    {{unless_success_stays}}
+)
+SELECT moment, number FROM taken;
+
+-- name: withdraw_quarantine
+WITH {{withdrawn_given}}, taken AS (
     DELETE FROM {schema}.quarantine AS t USING given AS g
     WHERE t.queue = %(queue)b AND t.at = g.moment AND t.id = g.number
     RETURNING t.at AS moment, t.id AS number, t.queue, t.priority, 0 AS count,
               g.raw, g.due, g.n
-), returned AS (
-    INSERT INTO {schema}.ready (queue, priority, count, raw)
-    SELECT queue, priority, count, raw FROM taken
-    WHERE raw IS NOT NULL AND (due IS NULL OR due <= now()) ORDER BY n
-), rested AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, count, raw)
-    SELECT queue, due, priority, count, raw FROM taken
-    WHERE raw IS NOT NULL AND due > now() ORDER BY n
-), forgotten AS (
-    DELETE FROM {schema}.result WHERE task_id IN (
-        SELECT f.task_id FROM unnest(%(f_ids)b::bigint[], %(f_tasks)b::text[]) AS f (id, task_id)
-        WHERE f.id IN (SELECT number FROM taken)
-    )
-), stored AS (
-    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
-    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
-    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
-                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
-         AS s (id, task_id, state, final, life, document)
-    WHERE s.id IN (SELECT number FROM taken)
-    ON CONFLICT (task_id) DO UPDATE
-    SET state = excluded.state, final = excluded.final, until = excluded.until,
-        document = excluded.document
-    WHERE r.state <> 'SUCCESS' OR r.until <= now()
-)
-SELECT moment, number FROM taken;
+), {{withdraw_taken}};
 
 -- name: withdraw_delayed
-WITH given AS (
-    SELECT * FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[], %(raws)b::bytea[],
-                         %(dues)b::timestamptz[])
-         WITH ORDINALITY AS g (moment, number, raw, due, n)
-), taken AS (
+WITH {{withdrawn_given}}, taken AS (
     DELETE FROM {schema}.delayed AS t USING given AS g
     WHERE t.queue = %(queue)b AND t.due = g.moment AND t.place = g.number
     RETURNING t.due AS moment, t.place AS number, t.queue, t.priority, t.count AS count,
               g.raw, g.due, g.n
-), returned AS (
-    INSERT INTO {schema}.ready (queue, priority, count, raw)
-    SELECT queue, priority, count, raw FROM taken
-    WHERE raw IS NOT NULL AND (due IS NULL OR due <= now()) ORDER BY n
-), rested AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, count, raw)
-    SELECT queue, due, priority, count, raw FROM taken
-    WHERE raw IS NOT NULL AND due > now() ORDER BY n
-), forgotten AS (
-    DELETE FROM {schema}.result WHERE task_id IN (
-        SELECT f.task_id FROM unnest(%(f_ids)b::bigint[], %(f_tasks)b::text[]) AS f (id, task_id)
-        WHERE f.id IN (SELECT number FROM taken)
-    )
-), stored AS (
-    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
-    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
-    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
-                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
-         AS s (id, task_id, state, final, life, document)
-    WHERE s.id IN (SELECT number FROM taken)
-    ON CONFLICT (task_id) DO UPDATE
-    SET state = excluded.state, final = excluded.final, until = excluded.until,
-        document = excluded.document
-    WHERE r.state <> 'SUCCESS' OR r.until <= now()
-)
-SELECT moment, number FROM taken;
+), {{withdraw_taken}};
 
 -- name: add_quarantined
 -- For who has no claim on the message any more.
@@ -456,10 +439,7 @@ SELECT task_id, state, final, now() + life * interval '1 second', document
 FROM unnest(%(r_tasks)b::text[], %(r_states)b::text[], %(r_finals)b::boolean[],
             %(r_lives)b::float8[], %(r_documents)b::bytea[])
      AS s (task_id, state, final, life, document)
-ON CONFLICT (task_id) DO UPDATE
-SET state = excluded.state, final = excluded.final, until = excluded.until,
-    document = excluded.document
-WHERE r.state <> 'SUCCESS' OR r.until <= now();
+{{unless_success_stays}};
 
 -- name: fetch_results
 SELECT task_id, state, final, document FROM {schema}.result
@@ -524,8 +504,7 @@ INSERT INTO {schema}.join_count AS j (join_id, size, until)
 SELECT join_id, size, now() + life * interval '1 second'
 FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(sizes)b::int[], %(lives)b::float8[])
      AS g (id, join_id, size, life)
-WHERE id = 0 OR EXISTS (
-    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
+WHERE {{nobody_or_held}}
 ON CONFLICT (join_id) DO UPDATE
 SET size = excluded.size, until = excluded.until, closed = false;
 
@@ -533,15 +512,13 @@ SET size = excluded.size, until = excluded.until, closed = false;
 INSERT INTO {schema}.join_count AS j (join_id, grown)
 SELECT join_id, by FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(by)b::int[])
      AS g (id, join_id, by)
-WHERE id = 0 OR EXISTS (
-    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
+WHERE {{nobody_or_held}}
 ON CONFLICT (join_id) DO UPDATE SET grown = j.grown + excluded.grown;
 
 -- name: close_joins
 WITH given AS (
     SELECT join_id FROM unnest(%(ids)b::bigint[], %(joins)b::text[]) AS g (id, join_id)
-    WHERE id = 0 OR EXISTS (
-        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
+    WHERE {{nobody_or_held}}
 ), gone AS (
     DELETE FROM {schema}.join_part WHERE join_id IN (SELECT join_id FROM given)
 )
@@ -559,8 +536,7 @@ WITH given AS (
                            %(o_queues)b::text[], %(o_priorities)b::smallint[],
                            %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS g (id, join_id, slot, task_id, part, life, queue, priority, due, raw, n)
-    WHERE (id = 0 OR EXISTS (
-        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id))
+    WHERE {{nobody_or_held}}
       AND NOT EXISTS (
         SELECT FROM {schema}.join_count AS j WHERE j.join_id = g.join_id AND j.closed)
 ), added AS (
@@ -579,17 +555,11 @@ WITH given AS (
 ), complete AS (
     SELECT join_id FROM counted JOIN new USING (join_id)
     WHERE counted.filled >= whole AND counted.filled - new.filled < whole
-), due AS (
+), outgoing AS (
     SELECT DISTINCT ON (join_id) n, queue, priority, due, raw
     FROM given JOIN complete USING (join_id) ORDER BY join_id, n DESC
-), sent AS (
-    INSERT INTO {schema}.ready (queue, priority, raw)
-    SELECT queue, priority, raw FROM due WHERE due IS NULL OR due <= now() ORDER BY n
-), sent_to_rest AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, raw)
-    SELECT queue, due, priority, raw FROM due WHERE due > now() ORDER BY n
-)
-SELECT n FROM due ORDER BY n;
+), {{send_outgoing}}
+SELECT n FROM outgoing ORDER BY n;
 
 -- name: fill_slots_and_tell
 -- As fill_slots for who sends by itself what follows: a row for each join that is complete now, also
@@ -598,8 +568,7 @@ WITH given AS (
     SELECT g.* FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(slots)b::bigint[],
                            %(tasks)b::text[], %(parts)b::bytea[], %(lives)b::float8[])
          WITH ORDINALITY AS g (id, join_id, slot, task_id, part, life, n)
-    WHERE (id = 0 OR EXISTS (
-        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id))
+    WHERE {{nobody_or_held}}
       AND NOT EXISTS (
         SELECT FROM {schema}.join_count AS j WHERE j.join_id = g.join_id AND j.closed)
 ), added AS (
@@ -667,13 +636,7 @@ WITH counted AS (
                            %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS o (queue, priority, due, raw, n)
     WHERE EXISTS (SELECT FROM counted)
-), sent AS (
-    INSERT INTO {schema}.ready (queue, priority, raw)
-    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
-), sent_to_rest AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, raw)
-    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
-)
+), {{send_outgoing}}
 SELECT version FROM counted;
 
 -- ---------------------------------------------------------------------------- the bus ---------
