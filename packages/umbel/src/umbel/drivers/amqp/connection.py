@@ -231,13 +231,14 @@ class Connection:
         """Open a channel. Raises ``role.unavailable``."""
         self.call(channel, commands.Channel.Open(), commands.Channel.OpenOk, deadline)
 
-    def take(self, deadline: float | None = None) -> None:
+    def take(self, deadline: float | None = None, *, uncertain: bool = False) -> None:
         """Read what has come into ``events``; with a deadline wait until something has.
 
-        Raises ``role.unavailable`` when the connection turns out to be lost; TimeoutError when the
-        deadline comes first. Sends heartbeats.
+        Raises ``role.unavailable`` when the connection turns out to be lost, or ``role.unknown``
+        where what was sent is ``uncertain``; TimeoutError when the deadline comes first. Sends
+        heartbeats.
         """
-        with self.losing():
+        with self.losing(uncertain=uncertain):
             self.beat()
             if deadline is None:
                 while self.readable():

@@ -32,7 +32,7 @@ from umbel.drivers.amqp.quarantine import quarantined
 from umbel.drivers.amqp.refusals import NodeAway
 from umbel.drivers.amqp.topology import declare_quarantine, quarantine_of
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import stored_elsewhere
+from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
 from umbel.errors import ImproperlyConfigured, OperationalError
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement
 from umbel.model.presence import Presence
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 
 GRACE = 0.25
 """Seconds for which messages may lie here that the worker has no room for."""
-GOODBYE = 2.0
-"""Seconds that ``close`` may take when the broker is away."""
+GOODBYE = 5.0
+"""Seconds that ``close`` may take when the broker is away, or slow to take what we give back."""
 _MOST_PREFETCH = 65535
 _CHANNEL, _FLEET, _DECLARING = 1, 2, 3
 
@@ -241,6 +241,8 @@ class AmqpConsumer(Consumer):
         ours = [(each, claim) for each, claim in found if claim is not None]
         if ours:
             self._perform(ours)
+            if self._results is not None:
+                close_elsewhere(self._results, settlements, lost)
         if limit > 0:
             self._take_in()
             given = self._hand_out(limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from umbel.drivers.elsewhere import stored_elsewhere
+from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
 from umbel.drivers.memory.result_backend import MemoryResultBackend
 from umbel.drivers.memory.shelves import MemoryShelves
 from umbel.drivers.memory.store import MemoryStore
@@ -171,6 +171,8 @@ class MemoryConsumer(Consumer):
             held = self._store.holds(self._presence.owner, [each.receipt for each in settlements])
             settlements = stored_elsewhere(self._results, settlements, held)
         lost = self._store.settle(self._presence.owner, settlements, with_records=self._same_store)
+        if self._results is not None:
+            close_elsewhere(self._results, settlements, lost)
         return Exchange(tuple(lost), tuple(self._claim(limit) if limit else ()))
 
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import stored_elsewhere
+from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
 from umbel.drivers.postgres import packing
 from umbel.drivers.postgres.address import Address
 from umbel.drivers.postgres.bells import Bells
@@ -170,9 +170,12 @@ class PostgresConsumer(Consumer):
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         self._session()
-        if self._results is not None:
-            settlements = self._store_elsewhere(self._results, settlements)
-        return self._exchange(settlements, limit, wait=False)
+        if self._results is None:
+            return self._exchange(settlements, limit, wait=False)
+        settlements = self._store_elsewhere(self._results, settlements)
+        exchange = self._exchange(settlements, limit, wait=False)
+        close_elsewhere(self._results, settlements, exchange.lost)
+        return exchange
 
     def gate(self) -> PostgresGate:
         return PostgresGate(self._connection, self._leased, self._let_go)

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import stored_elsewhere
+from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
 from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Argument, Command, Connection, Refusal, pack
 from umbel.drivers.redis.gate import RedisGate
@@ -205,9 +205,12 @@ class RedisConsumer(Consumer):
     # --- settling -----------------------------------------------------------------------------
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
-        if self._results is not None:
-            settlements = self._store_elsewhere(settlements, self._results)
-        return self._exchange(settlements, limit)
+        if self._results is None:
+            return self._exchange(settlements, limit)
+        settlements = self._store_elsewhere(settlements, self._results)
+        exchange = self._exchange(settlements, limit)
+        close_elsewhere(self._results, settlements, exchange.lost)
+        return exchange
 
     def _store_elsewhere(
         self, settlements: Sequence[Settlement], results: ResultBackend

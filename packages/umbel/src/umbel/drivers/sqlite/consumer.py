@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from umbel.clock import Clock
-from umbel.drivers.elsewhere import outgoing_of, stored_elsewhere
+from umbel.drivers.elsewhere import close_elsewhere, outgoing_of, stored_elsewhere
 from umbel.drivers.sqlite import bells, joins, messages, records
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.boot import BOOT
@@ -99,8 +99,14 @@ class SqliteConsumer(Consumer):
         return soonest <= 0, min(patience, max(0.0005, soonest))
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
-        if self._results is not None:
-            settlements = self._store_elsewhere(self._results, settlements)
+        if self._results is None:
+            return self._exchange(settlements, limit)
+        settlements = self._store_elsewhere(self._results, settlements)
+        exchange = self._exchange(settlements, limit)
+        close_elsewhere(self._results, settlements, exchange.lost)
+        return exchange
+
+    def _exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         # Encoded before the lock is taken: others can write meanwhile.
         rows = [messages.encode(each.effects.outgoing) for each in settlements]
         now = self._now()
