@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -29,7 +30,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "back.py").write_text(TASKS, encoding="utf-8")
     yield tmp_path
     for file in tmp_path.glob("*.pid"):
-        os.kill(int(file.read_text()), 9)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            os.kill(int(file.read_text()), 9)
 
 
 def umbel(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
