@@ -109,6 +109,7 @@ HERE = {
     "celery.utils.dispatch": "Signal",
     "celery.utils.dispatch.signal": "Signal",
     "celery.utils.threads": "LocalStack bgThread Local",
+    "celery.utils.graph": "DependencyGraph",
     "celery.utils.iso8601": "parse_iso8601",
     "celery.utils.sysinfo": "load_average",
 }

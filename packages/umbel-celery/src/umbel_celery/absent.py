@@ -36,7 +36,6 @@ ABSENT: dict[str, str] = {
     "celery.utils.annotations": f"{_ENGINE}; use typing.get_type_hints",
     "celery.utils.debug": "use tracemalloc, or psutil",
     "celery.utils.deprecated": "use warnings.deprecated, or warnings.warn",
-    "celery.utils.graph": f"{_ENGINE}; use graphlib",
     "celery.utils.quorum_queues": f"{_ENGINE}; set task_default_queue_type",
     "celery.utils.static": f"{_ENGINE}",
     "celery.utils.term": "use click.style",
