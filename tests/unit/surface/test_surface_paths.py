@@ -87,6 +87,8 @@ HERE = {
     " maybe_timedelta weekday delta_resolution LocalTimezone adjust_timestamp utcoffset",
     "celery.utils.serialization": "b64encode b64decode strtobool jsonify raise_with_context"
     " UnpickleableExceptionWrapper get_pickleable_exception create_exception_cls",
+    "celery.contrib.django.task": "DjangoTask",
+    "celery.fixups.django": "DjangoFixup fixup",
     "celery.registry": "tasks",
     "celery.execute": "send_task",
     "celery.log": "get_default_logger setup_logging_subsystem redirect_stdouts_to_logger",

@@ -21,6 +21,7 @@ from umbel.app import (
     bulk,
     context,
     current,
+    frameworks,
     handles,
     launching,
     making,
@@ -128,8 +129,7 @@ class App(Decorating, WorkflowSending):
         if set_as_current:
             self.set_current()
         self.on_init()
-        for fixup in fixups or ():
-            fixup(self)
+        self._fixups = [fixup(self) for fixup in (*frameworks.automatic(), *(fixups or ()))]
 
     def _make_signals(self) -> None:
         self.on_configure = Signal(name="app.on_configure")
@@ -142,7 +142,8 @@ class App(Decorating, WorkflowSending):
         )
 
     def _make_task_classes(self, task_cls: Any) -> None:
-        base = making.class_from(task_cls or self.task_cls)
+        own = None if self.task_cls is task_room.Task else self.task_cls
+        base = making.class_from(frameworks.task_class(task_cls or own, self.task_cls))
         self.Task = making.bound_class(self, base, is_async=False)
         """The base class of this app's tasks."""
         self._async_class = making.bound_class(self, base, is_async=True)

@@ -1,0 +1,3 @@
+from .umbel import app
+
+__all__ = ["app"]

@@ -1,0 +1,1 @@
+"""``celery.contrib.django``: tasks in a Django project."""

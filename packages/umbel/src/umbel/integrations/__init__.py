@@ -1,0 +1,1 @@
+"""Umbel in other people's frameworks. Above everything else: nothing of Umbel imports from here."""
