@@ -38,4 +38,4 @@ def task_class(given: Any, usual: Any) -> Any:
     """
     if given is not None or not in_django():
         return given or usual
-    return f"{DJANGO}.task:DjangoTask"
+    return f"{DJANGO}.django_task:DjangoTask"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from umbel.integrations.django.task import DjangoTask
+from umbel.integrations.django.django_task import DjangoTask
 
 __all__ = ["DjangoTask"]
