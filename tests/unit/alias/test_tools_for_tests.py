@@ -171,17 +171,17 @@ def test_a_command_of_another_package_gets_the_app(monkeypatch, capsys):
     @click.option("-l", type=base.LOG_LEVEL, default="info")
     @click.pass_context
     @base.handle_preload_options
-    def flower(ctx, names, l):  # noqa: E741 - the option's name
+    def board(ctx, names, l):  # noqa: E741 - the option's name
         click.echo(f"{ctx.obj.app.main} {names} {l} {ctx.obj.quiet}")
 
-    found = EntryPoint("flower", "flower.command:flower", "celery.commands")
-    monkeypatch.setattr(EntryPoint, "load", lambda self: flower)
+    found = EntryPoint("board", "board.command:board", "celery.commands")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: board)
     monkeypatch.setattr(
         "importlib.metadata.entry_points",
         lambda group, name: EntryPoints([found]).select(group=group, name=name),
     )
     app = new_app("shop", cls=Celery)
-    assert main(["flower", "--names", "a,b"], app=app) == 0
+    assert main(["board", "--names", "a,b"], app=app) == 0
     assert capsys.readouterr().out == "shop ['a', 'b'] 20 False\n"
-    assert main(["flowr"], app=app) == 2
-    assert "There is no command 'flowr'" in capsys.readouterr().err
+    assert main(["bord"], app=app) == 2
+    assert "There is no command 'bord'" in capsys.readouterr().err

@@ -142,8 +142,7 @@ class App(Decorating, WorkflowSending):
         )
 
     def _make_task_classes(self, task_cls: Any) -> None:
-        own = None if self.task_cls is task_room.Task else self.task_cls
-        base = making.class_from(frameworks.task_class(task_cls or own, self.task_cls))
+        base = making.class_from(task_cls or self.task_cls)
         self.Task = making.bound_class(self, base, is_async=False)
         """The base class of this app's tasks."""
         self._async_class = making.bound_class(self, base, is_async=True)

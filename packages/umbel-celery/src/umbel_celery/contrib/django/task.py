@@ -1,7 +1,7 @@
-"""``celery.contrib.django.task``: tasks that can wait for a commit."""
+"""``celery.contrib.django.task``: tasks that can wait for a commit, as every task here can."""
 
 from __future__ import annotations
 
-from umbel.integrations.django.django_task import DjangoTask
+from umbel.app.task import Task as DjangoTask
 
 __all__ = ["DjangoTask"]
