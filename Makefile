@@ -10,14 +10,9 @@ READY := $(VENV)/.ready-dev
 READY_DEMO := $(VENV)/.ready-demo
 CELERY_VENV ?= .venv-celery
 READY_CELERY := $(CELERY_VENV)/.ready
-PACKAGES ?= .venv-packages
-READY_PACKAGES := $(PACKAGES)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := packages/umbel/src packages/umbel-celery/src
 PYTEST_ARGS ?=
-# Most tests wait for processes, so that more of them than processors go well together; 0 is one by one.
-TEST_PROCESSES ?= 3
-PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 TORTURE_ARGS ?= --tasks 50000 --faults 130
 
 .DEFAULT_GOAL := help
@@ -29,12 +24,12 @@ help: ## Show the targets
 demo: $(READY_DEMO) ## Run tasks on the embedded store: no server needed, ends by itself
 	@$(BIN)/python tools/demo.py
 
-test: check $(READY) $(READY_CELERY) $(READY_PACKAGES) ## All checks and all tests
+test: check $(READY) $(READY_CELERY) ## All checks and all tests
 	UMBEL_TEST_CELERY_PYTHON="$${UMBEL_TEST_CELERY_PYTHON:-$(CURDIR)/$(CELERY_VENV)/bin/python}" \
-	  $(PYTEST) $(PYTEST_ARGS)
+	  $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 quick: $(READY) ## The fast tests only
-	$(PYTEST) -m "not slow" tests/unit tests/conformance tests/wire $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/conformance tests/wire $(PYTEST_ARGS)
 
 check: lint types imports ## Style, types and import rules
 
@@ -57,11 +52,10 @@ imports: $(READY) ## The floors of the house, by import-linter
 bench: $(READY) ## Run the benchmarks; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
-torture: $(READY) ## Break everything while tasks flow, on every store; see torture/README.md
+torture: $(READY) ## Break everything while tasks flow, on SQLite and on Redis; see torture/README.md
 	$(BIN)/python -m torture run --store sqlite $(TORTURE_ARGS)
 	$(BIN)/python -m torture run --store redis $(TORTURE_ARGS)
 	$(BIN)/python -m torture run --store postgresql $(TORTURE_ARGS)
-	$(BIN)/python -m torture run --store amqp $(TORTURE_ARGS)
 
 docs: $(READY) ## Write the generated reference pages
 	$(BIN)/python tools/write_settings_reference.py
@@ -77,7 +71,7 @@ clean: ## Remove what running and checking left behind
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 distclean: clean ## Remove the virtual environments too
-	rm -rf $(VENV) $(CELERY_VENV) $(PACKAGES)
+	rm -rf $(VENV) $(CELERY_VENV)
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -108,12 +102,3 @@ $(READY_CELERY): tests/interop/requirements.txt | $(BIN)/python
 	  $(CELERY_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r $< && \
 	  touch $@ || { rm -rf $(CELERY_VENV); [ "$$CI" != true ]; } || \
 	  { echo "$(CELERY_VENV) cannot be made, and CI=true says it must be" >&2; exit 1; }
-
-# Packages that are built on Celery, each in a directory of its own, for tests/interop/test_packages.py.
-$(READY_PACKAGES): $(wildcard tests/interop/packages/*.txt) | $(READY)
-	@echo "Filling $(PACKAGES) with packages that are built on Celery (once) ..."
-	@rm -rf $(PACKAGES)
-	@for list in $(sort $(wildcard tests/interop/packages/*.txt)); do \
-	  $(PIP) install --no-deps --no-compile --target $(PACKAGES)/$$(basename $$list .txt) -r $$list || exit 1; \
-	done && touch $@ || { rm -rf $(PACKAGES); [ "$$CI" != true ]; } || \
-	  { echo "$(PACKAGES) cannot be filled, and CI=true says it must be" >&2; exit 1; }

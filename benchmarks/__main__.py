@@ -1,8 +1,4 @@
-"""``python -m benchmarks run``: measure, print the table, keep them.
-
-``rabbitmq``: the same for those on RabbitMQ; ``delayed``: what rests; ``workflows``: groups, chains
-and chords.
-"""
+"""``python -m benchmarks run``: measure, print the table, keep them; ``delayed``: what rests."""
 
 from __future__ import annotations
 
@@ -11,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from benchmarks import delayed, record, report, workflows
-from benchmarks.catalogue import BY_NAME, PEERS, RABBITMQ
+from benchmarks import delayed, record, report
+from benchmarks.catalogue import BY_NAME, PEERS
 from benchmarks.running import run
 from benchmarks.scenarios import QUICK, SCENARIOS, Scale
 
@@ -31,9 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "delayed":
         _delayed(options)
-        return 0
-    if options.command == "workflows":
-        _workflows(options)
         return 0
     peers = [BY_NAME[name] for name in options.peers]
     scale = QUICK if options.quick else _scale(options.seconds)
@@ -52,17 +43,6 @@ def _delayed(options: argparse.Namespace) -> None:
         for store in options.stores
     ]
     print(delayed.markdown(found))
-
-
-def _workflows(options: argparse.Namespace) -> None:
-    found = workflows.measure(repeat=options.repeat, scale=options.scale)
-    text = workflows.markdown(found)
-    print(text)
-    if options.scale == 1.0:
-        path = record.RESULTS / f"{record.now()}-workflows.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
-        path.with_suffix(".md").write_text(text + "\n")
-        print(f"written to {path}", file=sys.stderr)
 
 
 def _scale(seconds: float) -> Scale:
@@ -96,32 +76,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="measure and print the table")
-    _add_choices(runs, list(BY_NAME), list(SCENARIOS))
-    rabbits = commands.add_parser("rabbitmq", help="the same, on RabbitMQ with results in Redis")
-    _add_choices(rabbits, list(RABBITMQ), ["drain-1", "drain-2", "drain-100", "enqueue", "latency"])
+    runs.add_argument("--peers", type=_names(list(BY_NAME)), default=list(BY_NAME))
+    runs.add_argument("--scenarios", type=_names(list(SCENARIOS)), default=list(SCENARIOS))
+    runs.add_argument("--repeat", type=int, default=5)
+    runs.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
+    runs.add_argument("--quick", action="store_true", help="0.4 s each: to see that it works")
     rests = commands.add_parser("delayed", help="measure a worker beside resting tasks")
     rests.add_argument("--stores", type=_names(["redis", "sqlite"]), default=["redis", "sqlite"])
     rests.add_argument("--tasks", type=int, default=1_000_000, help="that rest, due in a day")
     rests.add_argument("--due", type=int, default=20_000, help="that become due, one by one")
     rests.add_argument("--rate", type=float, default=500.0, help="of these, in a second")
     rests.add_argument("--burst", type=int, default=100_000, help="that become due at one moment")
-    flows = commands.add_parser("workflows", help="groups, chains and chords beside Celery")
-    flows.add_argument("--repeat", type=int, default=5)
-    flows.add_argument("--scale", type=float, default=1.0, help="0.01: to see that it works")
     commands.add_parser("list", help="name peers and scenarios")
     shows = commands.add_parser("show", help="print the table of an earlier run")
     shows.add_argument("file", type=Path)
     return parser
-
-
-def _add_choices(
-    parser: argparse.ArgumentParser, peers: Sequence[str], scenarios: Sequence[str]
-) -> None:
-    parser.add_argument("--peers", type=_names(list(BY_NAME)), default=peers)
-    parser.add_argument("--scenarios", type=_names(list(SCENARIOS)), default=scenarios)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
-    parser.add_argument("--quick", action="store_true", help="0.4 s each: to see that it works")
 
 
 if __name__ == "__main__":

@@ -111,16 +111,6 @@ _UMBEL = {
     Shape.TWO: _umbel("-c", "2"),
     Shape.MANY: _umbel("-P", "asyncio", "-c", "100"),
 }
-_CELERY = {
-    Shape.ONE: _celery("-P", "prefork", "-c", "1"),
-    Shape.TWO: _celery("-P", "prefork", "-c", "2"),
-    Shape.MANY: _celery("-P", "threads", "-c", "100"),
-}
-_DRAMATIQ = {
-    Shape.ONE: _dramatiq(1, 1),
-    Shape.TWO: _dramatiq(2, 1),
-    Shape.MANY: _dramatiq(1, 100),
-}
 _HUEY = {
     Shape.ONE: _huey("thread", 1),
     Shape.TWO: _huey("process", 2),
@@ -149,7 +139,11 @@ PEERS: tuple[Peer, ...] = (
         imports="from celery import Celery",
         delivery=AT_MOST_ONCE,
         why="early ack, its default and its fastest; prefetch 128; no events, gossip, heartbeat",
-        commands=_CELERY,
+        commands={
+            Shape.ONE: _celery("-P", "prefork", "-c", "1"),
+            Shape.TWO: _celery("-P", "prefork", "-c", "2"),
+            Shape.MANY: _celery("-P", "threads", "-c", "100"),
+        },
         rate=_rates(1_000, 1_500, 1_000),
     ),
     Peer(
@@ -160,7 +154,11 @@ PEERS: tuple[Peer, ...] = (
         imports="from dramatiq.brokers.redis import RedisBroker",
         delivery=AT_LEAST_ONCE,
         why="acknowledged after the task, heartbeats; prefetch 128",
-        commands=_DRAMATIQ,
+        commands={
+            Shape.ONE: _dramatiq(1, 1),
+            Shape.TWO: _dramatiq(2, 1),
+            Shape.MANY: _dramatiq(1, 100),
+        },
         rate=_rates(4_000, 6_000, 3_500),
         # Its default prefetches two messages for a thread and then sleeps most of the time.
         extra={"dramatiq_queue_prefetch": "128"},
@@ -292,56 +290,6 @@ PEERS: tuple[Peer, ...] = (
         latency=False,
     ),
     Peer(
-        name="umbel-rabbitmq",
-        environment=None,
-        module="umbel",
-        package="umbel",
-        imports="from umbel import Umbel",
-        delivery=AT_LEAST_ONCE,
-        why="native profile: late ack",
-        commands=_UMBEL,
-        rate=_rates(6_000, 9_000, 6_000),
-        store="rabbitmq",
-        shape_extra={Shape.MANY: {"BENCH_ASYNC": "1"}},
-    ),
-    Peer(
-        name="celery-rabbitmq",
-        environment="celery",
-        module="celery",
-        package="celery",
-        imports="from celery import Celery",
-        delivery=AT_MOST_ONCE,
-        why="early ack, its default and its fastest; prefetch 128; no events, gossip, heartbeat",
-        commands=_CELERY,
-        rate=_rates(1_000, 1_500, 1_000),
-        store="rabbitmq",
-    ),
-    Peer(
-        name="dramatiq-rabbitmq",
-        environment="dramatiq",
-        module="dramatiq",
-        package="dramatiq",
-        imports="from dramatiq.brokers.rabbitmq import RabbitmqBroker",
-        delivery=AT_LEAST_ONCE,
-        why="acknowledged after the task; prefetch 128",
-        commands=_DRAMATIQ,
-        rate=_rates(1_500, 2_500, 1_500),
-        store="rabbitmq",
-        extra={"dramatiq_queue_prefetch": "128"},
-    ),
-    Peer(
-        name="taskiq-rabbitmq",
-        environment="taskiq",
-        module="taskiq",
-        package="taskiq",
-        imports="from taskiq_aio_pika import AioPikaBroker",
-        delivery=AT_LEAST_ONCE,
-        why="acknowledged when the result is saved; prefetch 128",
-        commands=_TASKIQ,
-        rate=_rates(1_200, 2_000, 1_500),
-        store="rabbitmq",
-    ),
-    Peer(
         name="huey-sqlite",
         environment="huey",
         module="huey",
@@ -357,8 +305,5 @@ PEERS: tuple[Peer, ...] = (
 
 BY_NAME = {peer.name: peer for peer in PEERS}
 BASELINE = "celery"
-BASELINES = {"rabbitmq": "celery-rabbitmq"}
-"""Celery on the same kind of store, where there is one."""
 LIMIT = "limit"
-RABBITMQ = tuple(peer.name for peer in PEERS if peer.store == "rabbitmq")
-SUBJECTS = ("umbel", "umbel-sqlite", "umbel-postgres", "umbel-rabbitmq")
+SUBJECTS = ("umbel", "umbel-sqlite", "umbel-postgres")

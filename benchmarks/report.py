@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks import figures
-from benchmarks.catalogue import BASELINE, BASELINES, BY_NAME, LIMIT, SUBJECTS
+from benchmarks.catalogue import BASELINE, BY_NAME, LIMIT, SUBJECTS
 from benchmarks.record import Record
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -61,8 +61,7 @@ def table(scenario: Scenario, measured: Measured) -> list[str]:
     order = sorted(medians, key=lambda name: medians[name], reverse=scenario.larger_is_better)
     for peer in order:
         cells = [peer, BY_NAME[peer].delivery, _spread(measured[peer], scenario.figure)]
-        baseline = BASELINES.get(BY_NAME[peer].store, BASELINE)
-        cells.append(_ratio(scenario, medians, peer, baseline))
+        cells.append(_ratio(scenario, medians, peer, BASELINE))
         cells.append(_rival(scenario, medians, peer))
         cells.append(_ratio(scenario, medians, peer, LIMIT))
         cells += [_middle(measured[peer], figure) for figure in others]

@@ -14,7 +14,6 @@ from benchmarks import record
 from benchmarks.catalogue import Peer
 from benchmarks.environments import python_of
 from benchmarks.private_postgres import BenchPostgres
-from benchmarks.private_rabbitmq import BenchRabbit
 from benchmarks.private_redis import private_redis
 from benchmarks.scenarios import SCENARIOS, Scale
 from benchmarks.surveying import Server
@@ -28,13 +27,10 @@ def run(
         python_of(peer.environment)
     with ExitStack() as stack:
         server = stack.enter_context(private_redis())
-        servers: dict[str, Server] = {}
+        servers: dict[str, BenchPostgres] = {}
         if any(peer.store == "postgresql" for peer in peers):
-            servers["postgresql"] = postgres = BenchPostgres()
-            stack.callback(postgres.close)
-        if any(peer.store == "rabbitmq" for peer in peers):
-            servers["rabbitmq"] = rabbit = BenchRabbit(server)
-            stack.callback(rabbit.close)
+            servers["postgresql"] = BenchPostgres()
+            stack.callback(servers["postgresql"].close)
         client = server.client()
         version = str(client.info("server")["redis_version"])
         client.close()

@@ -22,13 +22,12 @@ from benchmarks.catalogue import Peer, Shape
 from benchmarks.counter import Counter
 from benchmarks.environments import ROOT, python_of
 from benchmarks.private_postgres import BenchPostgres
-from benchmarks.private_rabbitmq import BenchRabbit
 from benchmarks.private_redis import PrivateRedis
 
 RESULT_SECONDS = 5.0
 """Seconds a worker may take to store the last results after the last task."""
 
-Server: TypeAlias = PrivateRedis | BenchPostgres | BenchRabbit
+Server: TypeAlias = PrivateRedis | BenchPostgres
 
 PATIENCE = 60.0
 """Seconds without one finished task after which a measurement is given up."""
@@ -150,8 +149,7 @@ class Bench:
     def _kept(self) -> int:
         if isinstance(self.server, BenchPostgres):
             return self.server.count(self.peer.result_query)
-        keeper = self.server.results if isinstance(self.server, BenchRabbit) else self.server
-        with keeper.client() as client:
+        with self.server.client() as client:
             if self.peer.result_hash is not None:
                 return int(client.hlen(self.peer.result_hash))
             return int(client.dbsize())
@@ -160,8 +158,6 @@ class Bench:
 def _address(server: Server) -> dict[str, str]:
     if isinstance(server, BenchPostgres):
         return {"BENCH_POSTGRES_URL": server.url}
-    if isinstance(server, BenchRabbit):
-        return {"BENCH_RABBITMQ_URL": server.url, "BENCH_REDIS_PORT": str(server.results.port)}
     return {"BENCH_REDIS_PORT": str(server.port)}
 
 

@@ -16,9 +16,6 @@ import psycopg
 import pytest
 from torture.postgres import PrivatePostgres, binaries
 
-# TLS is for the tests that ask about it: a handshake is half of the time of a connection.
-os.environ.setdefault("PGSSLMODE", "disable")
-
 HOME = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 

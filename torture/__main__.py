@@ -14,7 +14,7 @@ from typing import Any
 from torture import report
 from torture import soak as soaking
 from torture.audit import audit
-from torture.load import KINDS, WORKFLOWS
+from torture.load import KINDS
 from torture.planning import FAULTS, Setup
 from torture.running import run
 from torture.stores import STORES
@@ -38,13 +38,13 @@ def _run(options: argparse.Namespace) -> int:
         pool=options.pool,
         workers=options.workers,
         concurrency=options.concurrency,
-        tasks=options.workflows or options.tasks,
+        tasks=options.tasks,
         faults=options.faults,
         seed=options.seed,
         lease=options.lease,
         rate=options.rate,
         patience=options.patience,
-        kinds=WORKFLOWS if options.workflows else tuple(options.kinds),
+        kinds=tuple(options.kinds),
         only=tuple(options.only),
         log_level=options.log_level,
         timed=not options.untimed,
@@ -139,12 +139,6 @@ def _parser() -> argparse.ArgumentParser:
         help="when messages are acknowledged; late-reject is Celery with reject on worker lost",
     )
     runs.add_argument("--tasks", type=int, default=usual.tasks)
-    runs.add_argument(
-        "--workflows",
-        type=int,
-        metavar="N",
-        help="send chains, groups, chords and nested ones, so many in all, instead of --tasks",
-    )
     runs.add_argument("--faults", type=int, default=usual.faults)
     runs.add_argument("--seed", type=int, default=usual.seed)
     runs.add_argument("--lease", type=float, default=usual.lease, help="seconds")

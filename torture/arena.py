@@ -23,8 +23,7 @@ from torture.journal import Journal
 from torture.network import Line
 from torture.planning import Setup
 from torture.processes import PROGRAMS, Sender, Worker, memory
-from torture.store import Store
-from torture.stores import STORES
+from torture.stores import STORES, Store
 
 END_PATIENCE = 60.0
 """Seconds a worker may take to end after SIGTERM before that is a failure."""
@@ -141,17 +140,16 @@ class Arena:
 
     def _environment(self, line: Line | None) -> dict[str, str]:
         setup = self.setup
-        url, results_url = self.store.url(line), self.store.results_url(line)
+        url = self.store.url(line)
         settings: dict[str, Any] = {
             "task_acks_late": setup.at_least_once,
             "task_reject_on_worker_lost": setup.ack == "late-reject" or setup.peer == "umbel",
-            **self.store.settings,
             **self._settings,
         }
-        if setup.peer == "celery" and self.store.leases:
+        if setup.peer == "celery":
             # As with leases: what is not acknowledged goes back after this time.
             settings["broker_transport_options"] = {"visibility_timeout": 10 * setup.lease}
-        if setup.peer == "umbel":
+        else:
             settings |= {
                 "worker_lease": setup.lease,
                 "worker_lease_renewal": setup.lease / 3,
@@ -159,9 +157,7 @@ class Arena:
             }
             # As 5 s is to the usual lease of 15 s.
             option = self.store.patience_option
-            patience = f"?{option}={setup.lease / 3:.2f}" if option else ""
-            results_url = results_url + patience if results_url == url else results_url
-            url += patience
+            url += f"?{option}={setup.lease / 3:.2f}" if option else ""
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(PROGRAMS), os.environ.get("PYTHONPATH", "")]),
@@ -169,7 +165,6 @@ class Arena:
             "TORTURE_PEER": setup.peer,
             "TORTURE_POOL": setup.pool,
             "TORTURE_URL": url,
-            "TORTURE_RESULTS_URL": results_url,
             "TORTURE_SETTINGS": json.dumps(settings),
             "TORTURE_JOURNAL": str(self.journal.home),
         }

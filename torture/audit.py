@@ -7,16 +7,25 @@ the run was in flight; one that is not breaks a promise, whatever else went on.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from torture.load import Call, Outcome
-from torture.repeats import count_in_flight, end_of, look_at_repeats
-from torture.rescues import Rescue, rescues_of
+from torture.faults import Fault
+from torture.journal import Run
+from torture.load import Call, Key, Outcome
 from torture.results import Found
 from torture.running import Record, Sent
 from torture.slope import quantile
 
+UNSETTLED = 1.0
+"""Seconds that a run which has ended may still wait to be settled."""
+AFTERMATH = 2.0
+"""Seconds in which a worker that was frozen or cut off may begin what it no longer owns."""
+RECONNECT = 6.0
+"""Seconds after the store came back until the last worker has: they try at most 5 s apart."""
 EARLY = 0.02
 """Seconds a task may begin before its time: clocks are read at two places."""
 EXECUTOR_LIMIT = 1.0
@@ -24,6 +33,19 @@ EXECUTOR_LIMIT = 1.0
 MACHINE_LIMIT = 2.0
 """The same above one lease, for a dead machine."""
 SHOWN = 10
+
+
+@dataclass(slots=True)
+class Rescue:
+    """How long it took until what somebody dead had run was free to run again.
+
+    What an executor ran goes to the back of its queue: the time that calls wait there just then
+    is taken off. What a dead worker held goes to the front.
+    """
+
+    clear: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+    """The same where another fault, or an earlier death of the task, came in between."""
 
 
 @dataclass(slots=True)
@@ -70,10 +92,12 @@ def audit(record: Record) -> Verdict:
                 _look_at_outcome(verdict, record, call, sent, outcome)
         _look_at_start(verdict, record, call, sent)
     verdict.runs = sum(map(len, record.runs.values()))
-    look_at_repeats(record, verdict.repeats, verdict.unexplained)
-    verdict.allowed = count_in_flight(record)
+    index = _FaultIndex(record.faults)
+    for key, runs in record.runs.items():
+        _look_at_repeats(verdict, index, key, runs)
+    verdict.allowed = _in_flight(record)
     verdict.leftovers = {} if record.traces else record.leftovers
-    verdict.rescues = rescues_of(record)
+    verdict.rescues = _rescues(record)
     for gone in record.gone:
         if not gone.expected:
             verdict.gave_up.append(f"{gone.worker} (status {gone.status}): {gone.last_words}")
@@ -158,9 +182,163 @@ def _look_at_start(verdict: Verdict, record: Record, call: Call, sent: Sent) -> 
 def _clocks_jumped(record: Record, since: float, until: float) -> bool:
     """On SQLite the clocks of the workers say what is due; a server goes by its own."""
     return record.plan.setup.store == "sqlite" and any(
-        fault.name == "clock-jump" and fault.began <= until and end_of(fault) >= since
+        fault.name == "clock-jump" and fault.began <= until and _end(fault) >= since
         for fault in record.faults
     )
+
+
+# --- repeats --------------------------------------------------------------------------------------
+
+
+def _end(fault: Fault) -> float:
+    return math.inf if fault.ended is None else fault.ended
+
+
+class _FaultIndex:
+    """Faults by whom they hit."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self._everywhere = [each for each in faults if each.everywhere]
+        self._by_worker: dict[str, list[Fault]] = {}
+        self._by_pid: dict[int, list[Fault]] = {}
+        for fault in faults:
+            for worker in fault.workers:
+                self._by_worker.setdefault(worker, []).append(fault)
+            for pid in fault.pids:
+                self._by_pid.setdefault(pid, []).append(fault)
+
+    def _all(self, run: Run) -> list[Fault]:
+        return [
+            *self._everywhere,
+            *self._by_worker.get(run.worker, ()),
+            *self._by_pid.get(run.pid, ()),
+        ]
+
+    def hitting(self, run: Run) -> list[Fault]:
+        """Return the faults that hit the owner of a run and may have it repeated."""
+        return [each for each in self._all(run) if each.repeats]
+
+    def settled_by(self, run: Run) -> float:
+        """Return when, at the latest, the end of a run was settled unless its owner was killed.
+
+        What froze the owner, or stood between it and the store, delays that.
+        """
+        if run.ended is None:
+            return math.inf
+        settled = run.ended + UNSETTLED
+        for fault in sorted(self._all(run), key=lambda each: each.began):
+            if not fault.kills and fault.began <= settled and _end(fault) + RECONNECT >= run.ended:
+                settled = max(settled, _end(fault) + RECONNECT)
+        return settled
+
+
+def _look_at_repeats(verdict: Verdict, index: _FaultIndex, key: Key, runs: list[Run]) -> None:
+    runs.sort(key=lambda run: run.began)
+    for before, after in pairwise(runs):
+        why = _explanation(index, before, after)
+        verdict.repeats[why or "unexplained"] += 1
+        if not why:
+            ended = "never ended" if before.ended is None else f"ended {before.ended:.3f}"
+            verdict.unexplained.append(
+                f"call {key[0]} run {key[1]}: began {before.began:.3f} in {before.worker}"
+                f" (pid {before.pid}), {ended}; began again {after.began:.3f} in {after.worker}"
+                f" (pid {after.pid})"
+            )
+
+
+def _explanation(index: _FaultIndex, before: Run, after: Run) -> str:
+    settled = index.settled_by(before)
+    for fault in index.hitting(before):
+        in_flight = fault.began <= settled and _end(fault) + RECONNECT >= before.began
+        if in_flight and fault.began <= after.began:
+            return fault.name
+    for fault in index.hitting(after):
+        # It held the claim when it was frozen; meanwhile another ran it.
+        if fault.began <= after.began <= _end(fault) + AFTERMATH and not fault.kills:
+            return fault.name
+    return ""
+
+
+def _in_flight(record: Record) -> int:
+    """Count what ran, or had just ended, on the victims while they were hit."""
+    index = _FaultIndex(record.faults)
+    return sum(
+        any(
+            fault.began <= (math.inf if run.ended is None else run.ended + UNSETTLED)
+            and _end(fault) >= run.began
+            for fault in index.hitting(run)
+        )
+        for runs in record.runs.values()
+        for run in runs
+    )
+
+
+# --- rescue ---------------------------------------------------------------------------------------
+
+
+def _rescues(record: Record) -> dict[str, Rescue]:
+    found: dict[str, Rescue] = {}
+    if not record.plan.setup.at_least_once:
+        return found
+    by_pid: dict[int, list[list[Run]]] = {}
+    for runs in record.runs.values():
+        for pid in {run.pid for run in runs}:
+            by_pid.setdefault(pid, []).append(runs)
+    waits = _Waits(record)
+    for fault in record.faults:
+        if fault.kills:
+            rescue = found.setdefault(fault.kills, Rescue())
+            for pid in fault.pids:
+                for runs in by_pid.get(pid, ()):
+                    _note_rescue(rescue, record, fault, pid, runs, waits)
+    return found
+
+
+class _Waits:
+    """How long plain calls waited in their queue, by the moment in which they began."""
+
+    def __init__(self, record: Record) -> None:
+        found: list[tuple[float, float]] = []
+        for call in record.plan.calls:
+            sent, runs = record.sent[call.number], record.runs.get((call.number, 0))
+            if call.kind == "plain" and sent.word == "ok" and runs and len(runs) == 1:
+                found.append((runs[0].began, max(0.0, runs[0].began - sent.after)))
+        found.sort()
+        self._moments = [moment for moment, _ in found]
+        self._waits = [wait for _, wait in found]
+
+    def at(self, moment: float) -> float:
+        """Return how long the call waited that began last before a moment."""
+        index = bisect(self._moments, moment)
+        return self._waits[index - 1] if index else 0.0
+
+
+def _note_rescue(
+    rescue: Rescue, record: Record, fault: Fault, pid: int, runs: list[Run], waits: _Waits
+) -> None:
+    cut_short = [
+        run for run in runs if run.pid == pid and run.ended is None and run.began <= fault.began
+    ]
+    later = [run for run in runs if run.began > fault.began]
+    if not cut_short or not later:
+        return
+    seconds = later[0].began - fault.began
+    if fault.kills == "executor":
+        seconds = max(0.0, seconds - waits.at(later[0].began))
+    earlier = sum(1 for run in runs if run.ended is None and run.began < cut_short[-1].began)
+    clear = not earlier and not any(
+        _comes_between(other, fault, cut_short[-1], later[0])
+        for other in record.faults
+        if other is not fault
+    )
+    (rescue.clear if clear else rescue.disturbed).append(seconds)
+
+
+def _comes_between(other: Fault, fault: Fault, run: Run, again: Run) -> bool:
+    """Tell whether another fault may have delayed the rescue."""
+    if other.began > again.began or _end(other) + AFTERMATH < fault.began:
+        return False
+    return other.everywhere or (fault.kills == "executor" and run.worker in other.workers)
 
 
 # --- the promises ---------------------------------------------------------------------------------

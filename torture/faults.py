@@ -7,39 +7,89 @@ At least one worker is always left alone, so that somebody can rescue.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
-from torture import outages
 from torture.arena import END_PATIENCE, Arena, Slot
-from torture.fault import Fault, Maker, begun, disturb, victim_of
+from torture.network import Line
 from torture.planning import PlannedFault
 from torture.processes import send_signal
 
 
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """What was done. Moments are the machine's monotonic clock."""
+
+    index: int
+    name: str
+    began: float
+    ended: float | None = None
+    """When it was undone; None while it lasts."""
+    workers: tuple[str, ...] = ()
+    """Whom it hit, as a whole."""
+    pids: tuple[int, ...] = ()
+    """Processes it killed or stopped."""
+    everywhere: bool = False
+    """It hit the store, and so everybody."""
+    kills: str = ""
+    """``executor`` or ``machine``: what ran there is to be rescued, and how fast is measured."""
+    repeats: bool = False
+    """Whether what was in flight there may run again."""
+    detail: str = ""
+
+
+Maker: TypeAlias = Callable[[Arena, PlannedFault], "Fault | None"]
+
+
 def make(arena: Arena, planned: PlannedFault) -> Fault | None:
     """Make one fault now; None when it must wait."""
-    fault = MAKERS[planned.name](arena, planned)
-    if fault is not None and not arena.store.leases and planned.name in BREAK_CONNECTIONS:
-        fault.repeats = True
-        # What vanished in silence is noticed by two heartbeats that do not come.
-        fault.lingers = 2.0 * arena.setup.lease + 1.0
-    return fault
+    return MAKERS[planned.name](arena, planned)
+
+
+def _fault(planned: PlannedFault) -> Fault:
+    return Fault(index=planned.index, name=planned.name, began=time.monotonic())
+
+
+def _victim(arena: Arena, planned: PlannedFault) -> Slot | None:
+    """Choose a healthy worker while another one stays healthy."""
+    healthy = arena.healthy()
+    if len(healthy) < min(2, len(arena.slots)):
+        return None
+    at_work = [slot for slot in healthy if arena.journal.busy(slot.worker.name)] or healthy
+    return at_work[int(planned.who * len(at_work))]
+
+
+def _disturb(
+    arena: Arena, slot: Slot, fault: Fault, seconds: float, undo: Callable[[], None]
+) -> None:
+    """Keep other faults off a slot until this one is undone."""
+    slot.disturbed += 1
+
+    def over() -> None:
+        undo()
+        slot.disturbed -= 1
+        fault.ended = time.monotonic()
+
+    arena.later(seconds, over)
 
 
 # --- death ----------------------------------------------------------------------------------------
 
 
 def _kill_executor(arena: Arena, planned: PlannedFault) -> Fault | None:
-    slot = victim_of(arena, planned)
+    slot = _victim(arena, planned)
     if slot is None:
         return None
     executors = arena.busy_executors(slot)
     if not executors:
         return None
     pid = executors[int(planned.size * len(executors))]
-    fault = begun(planned)
+    fault = _fault(planned)
     send_signal(pid, signal.SIGKILL)
     fault.ended, fault.pids, fault.kills, fault.repeats = fault.began, (pid,), "executor", True
     arena.journal.read()
@@ -49,12 +99,12 @@ def _kill_executor(arena: Arena, planned: PlannedFault) -> Fault | None:
 
 def _kill_machine(whom: str) -> Maker:
     def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
-        slot = victim_of(arena, planned)
+        slot = _victim(arena, planned)
         if slot is None:
             return None
         worker = slot.worker
         everyone = worker.everyone()
-        fault = begun(planned)
+        fault = _fault(planned)
         slot.expected = True
         if whom == "worker":
             worker.signal_all(signal.SIGKILL)
@@ -102,11 +152,11 @@ def _freeze(whom: str, shortest: float, longest: float, *, repeats: bool) -> Mak
     """``shortest`` and ``longest`` in leases."""
 
     def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
-        slot = victim_of(arena, planned)
+        slot = _victim(arena, planned)
         if slot is None:
             return None
         worker = slot.worker
-        fault = begun(planned)
+        fault = _fault(planned)
         seconds = (shortest + (longest - shortest) * planned.size) * arena.setup.lease
         if whom == "worker":
             stop = worker.signal_all
@@ -124,7 +174,7 @@ def _freeze(whom: str, shortest: float, longest: float, *, repeats: bool) -> Mak
         stop(signal.SIGSTOP)
         fault.repeats = repeats
         fault.detail = f"{seconds:.1f} s"
-        disturb(arena, slot, fault, seconds, lambda: stop(signal.SIGCONT))
+        _disturb(arena, slot, fault, seconds, lambda: stop(signal.SIGCONT))
         return fault
 
     return maker
@@ -135,10 +185,10 @@ def _freeze(whom: str, shortest: float, longest: float, *, repeats: bool) -> Mak
 
 def _tell(number: signal.Signals, *, repeats: bool) -> Maker:
     def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
-        slot = victim_of(arena, planned)
+        slot = _victim(arena, planned)
         if slot is None:
             return None
-        fault = begun(planned)
+        fault = _fault(planned)
         slot.expected = True
         fault.workers, fault.repeats = (slot.worker.name,), repeats
         slot.worker.signal(number)
@@ -151,7 +201,7 @@ def _tell(number: signal.Signals, *, repeats: bool) -> Maker:
 def _roll(arena: Arena, planned: PlannedFault) -> Fault | None:
     if len(arena.healthy()) < len(arena.slots):
         return None
-    fault = begun(planned)
+    fault = _fault(planned)
     fault.workers = tuple(slot.worker.name for slot in arena.slots)
     left = list(arena.slots)
 
@@ -177,16 +227,16 @@ def _roll(arena: Arena, planned: PlannedFault) -> Fault | None:
 
 
 def _jump(arena: Arena, planned: PlannedFault) -> Fault | None:
-    slot = victim_of(arena, planned)
+    slot = _victim(arena, planned)
     if slot is None or slot.clock is None:
         return None
-    fault = begun(planned)
+    fault = _fault(planned)
     seconds = (planned.size - 0.5) * 40.0
     slot.clock.shift(seconds)
     fault.workers = (slot.worker.name,)
     fault.detail = f"{seconds:+.1f} s"
     clock = slot.clock
-    disturb(arena, slot, fault, 2.0 * arena.setup.lease, lambda: clock.shift(0.0))
+    _disturb(arena, slot, fault, 2.0 * arena.setup.lease, lambda: clock.shift(0.0))
     return fault
 
 
@@ -196,7 +246,7 @@ def _fill(arena: Arena, planned: PlannedFault) -> Fault | None:
     def undo() -> None:
         arena.store.fill(False)
 
-    return outages.strike(
+    return _strike(
         arena,
         planned,
         lambda: arena.store.fill(True),
@@ -206,22 +256,132 @@ def _fill(arena: Arena, planned: PlannedFault) -> Fault | None:
     )
 
 
-BREAK_CONNECTIONS = frozenset(
-    [
-        "freeze-long",
-        "freeze-supervisor",
-        "store-restart",
-        "store-crash",
-        "store-away",
-        "store-frozen",
-        "cut-worker",
-        "cut-all",
-        "drop-replies",
-        "drop-both",
-        "cut-off",
-    ]
-)
-"""Where claims live with their connection, these give them to others."""
+# --- the server -----------------------------------------------------------------------------------
+
+
+def _strike(
+    arena: Arena,
+    planned: PlannedFault,
+    do: Callable[[], None],
+    undo: Callable[[], None],
+    seconds: float,
+    *,
+    repeats: bool,
+) -> Fault | None:
+    """Take the store away for so long. One such fault at a time."""
+    if arena.store_disturbed:
+        return None
+    arena.store_disturbed += 1
+    fault = _fault(planned)
+    fault.everywhere = True
+    fault.repeats = repeats
+    fault.detail = f"{seconds:.1f} s"
+    do()
+
+    def over() -> None:
+        undo()
+        fault.ended = time.monotonic()
+        arena.store_disturbed -= 1
+
+    arena.later(seconds, over)
+    return fault
+
+
+def _down(*, crash: bool, long: bool) -> Maker:
+    def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
+        lease = arena.setup.lease
+        seconds = lease * (1.2 + planned.size) if long else 0.05 + 0.25 * lease * planned.size
+        do = arena.store.kill if crash else arena.store.end
+        return _strike(arena, planned, do, arena.store.start, seconds, repeats=long)
+
+    return maker
+
+
+def _freeze_store(arena: Arena, planned: PlannedFault) -> Fault | None:
+    seconds = 0.2 + min(2.0, arena.setup.lease / 2) * planned.size
+    return _strike(
+        arena,
+        planned,
+        lambda: arena.store.freeze(True),
+        lambda: arena.store.freeze(False),
+        seconds,
+        repeats=seconds > arena.setup.lease / 3,
+    )
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def _cut(whom: str) -> Maker:
+    def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
+        fault = _fault(planned)
+        fault.ended = fault.began
+        if whom == "all":
+            if arena.store_disturbed:
+                return None
+            with contextlib.suppress(OSError):
+                arena.store.cut_all()
+            fault.everywhere = True
+            return fault
+        line: Line | None = arena.client_line
+        if whom == "worker":
+            slot = _victim(arena, planned)
+            if slot is None:
+                return None
+            line = slot.line
+            fault.workers = (slot.worker.name,)
+        assert line is not None
+        line.cut()
+        return fault
+
+    return maker
+
+
+def _slow(arena: Arena, planned: PlannedFault) -> Fault | None:
+    slot = _victim(arena, planned)
+    if slot is None:
+        return None
+    assert slot.line is not None
+    line = slot.line
+    fault = _fault(planned)
+    delay = 0.02 + min(0.18, arena.setup.lease / 20) * planned.size
+    line.slow(delay)
+    fault.workers = (slot.worker.name,)
+    fault.detail = f"{1000 * delay:.0f} ms"
+    _disturb(arena, slot, fault, 1.5 * arena.setup.lease, lambda: line.slow(0.0))
+    return fault
+
+
+def _drop(whom: str, directions: tuple[str, ...], *, long: bool) -> Maker:
+    def maker(arena: Arena, planned: PlannedFault) -> Fault | None:
+        lease = arena.setup.lease
+        seconds = lease * (1.5 + planned.size) if long else 0.05 + 0.2 * lease * planned.size
+        fault = _fault(planned)
+        fault.detail = f"{seconds:.1f} s"
+        fault.repeats = long
+        if whom == "client":
+            line = arena.client_line
+            assert line is not None
+            line.drop(*directions)
+
+            def heal(healed: Line = line) -> None:
+                healed.drop()
+                fault.ended = time.monotonic()
+
+            arena.later(seconds, heal)
+            return fault
+        slot = _victim(arena, planned)
+        if slot is None or slot.line is None:
+            return None
+        cut = slot.line
+        cut.drop(*directions)
+        fault.workers = (slot.worker.name,)
+        # Until the worker has noticed (socket_timeout is a third of the lease) it is disturbed.
+        _disturb(arena, slot, fault, seconds, cut.drop)
+        return fault
+
+    return maker
+
 
 MAKERS: dict[str, Maker] = {
     "kill-executor": _kill_executor,
@@ -236,17 +396,17 @@ MAKERS: dict[str, Maker] = {
     "quit": _tell(signal.SIGQUIT, repeats=True),
     "rolling-restart": _roll,
     "clock-jump": _jump,
-    "store-restart": outages.down(crash=False, long=False),
-    "store-crash": outages.down(crash=True, long=False),
-    "store-away": outages.down(crash=True, long=True),
-    "store-frozen": outages.freeze_store,
-    "cut-worker": outages.cut("worker"),
-    "cut-client": outages.cut("client"),
-    "cut-all": outages.cut("all"),
-    "slow-worker": outages.slow,
-    "drop-replies": outages.drop("worker", ("back",), long=False),
-    "drop-both": outages.drop("worker", ("forth", "back"), long=False),
-    "cut-off": outages.drop("worker", ("forth", "back"), long=True),
-    "drop-client": outages.drop("client", ("back",), long=False),
+    "store-restart": _down(crash=False, long=False),
+    "store-crash": _down(crash=True, long=False),
+    "store-away": _down(crash=True, long=True),
+    "store-frozen": _freeze_store,
+    "cut-worker": _cut("worker"),
+    "cut-client": _cut("client"),
+    "cut-all": _cut("all"),
+    "slow-worker": _slow,
+    "drop-replies": _drop("worker", ("back",), long=False),
+    "drop-both": _drop("worker", ("forth", "back"), long=False),
+    "cut-off": _drop("worker", ("forth", "back"), long=True),
+    "drop-client": _drop("client", ("back",), long=False),
     "disk-full": _fill,
 }

@@ -1,7 +1,7 @@
 """The load: which calls are sent, what each must bring. Pure; the seed decides everything.
 
 ``planning`` makes the plan of a run from here; ``audit`` compares what happened with ``outcomes``.
-A new kind of call is one entry in ``KINDS`` and, where it runs as more than one
+A new kind of call (a group, a chord) is one entry in ``KINDS`` and, where it runs as more than one
 task, its further outcomes in ``Call.outcomes``.
 """
 
@@ -11,10 +11,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, TypeAlias
-
-from torture.trees import Tree, make_tree, runs_of, value_of
 
 Key: TypeAlias = tuple[int, int]
 """One run that must happen: the number of the call, and which run of it (retries, linked tasks)."""
@@ -49,14 +46,10 @@ class Call:
     """Ids of the tasks that follow one after the other: as ``link``, or as steps of a chain."""
     header: tuple[str, ...] = ()
     """Ids of the tasks of a chord's header; ``task_id`` is then its body."""
-    tree: Tree | None = None
-    """A group or something nested, as ``trees`` has it; then ``task_id`` is nobody's."""
 
     @property
-    def value(self) -> Any:
+    def value(self) -> int:
         """What a client that waits for its handle must get."""
-        if self.tree is not None:
-            return value_of(self.tree, self.number)
         if self.header:
             return sum(self.number + step for step in range(len(self.header)))
         return self.number + (len(self.links) if self.kind == "chain" else 0)
@@ -65,11 +58,6 @@ class Call:
         """Return one outcome for each task of this call."""
         if self.header:
             return self._chord_outcomes()
-        if self.tree is not None:
-            return tuple(
-                Outcome(task_id=each, states=("SUCCESS",), value=value, keys=((self.number, step),))
-                for step, each, value in runs_of(self.tree, self.number)
-            )
         keys = tuple((self.number, step) for step in range(self.retries + 1))
         states: tuple[str, ...] = ("FAILURE",) if self.fails else ("SUCCESS",)
         if self.expires is not None:
@@ -150,12 +138,8 @@ def _chord(dice: random.Random, _lease: float) -> dict[str, Any]:
     return {"seconds": _moment(dice), "header": dice.randint(2, 5)}
 
 
-def _nested(dice: random.Random, _lease: float) -> dict[str, Any]:
-    return {"seconds": _moment(dice), "tree": dice.getrandbits(32)}
-
-
 KINDS: dict[str, tuple[float, Maker]] = {
-    "plain": (0.57, _plain),
+    "plain": (0.60, _plain),
     "long": (0.002, _long),
     "retry": (0.09, _retry),
     "fail": (0.05, _fail),
@@ -164,15 +148,8 @@ KINDS: dict[str, tuple[float, Maker]] = {
     "linked": (0.06, _linked),
     "chain": (0.04, _linked),
     "chord": (0.03, _chord),
-    "group": (0.015, _nested),
-    "nested": (0.015, _nested),
 }
 """Kind of call -> its share of the load, and how one is made from dice and the lease."""
-
-WORKFLOWS = ("chain", "chord", "group", "nested")
-"""The kinds that are workflows."""
-AT_ONCE = frozenset({"plain", *WORKFLOWS})
-"""The kinds whose first run begins as soon as a worker is free."""
 
 
 def make_calls(seed: int, count: int, lease: float, kinds: tuple[str, ...]) -> list[Call]:
@@ -183,16 +160,14 @@ def make_calls(seed: int, count: int, lease: float, kinds: tuple[str, ...]) -> l
     for number in range(count):
         (kind,) = dice.choices(kinds, weights)
         made = KINDS[kind][1](dice, lease)
-        links, header, tree = made.pop("links", 0), made.pop("header", 0), made.pop("tree", None)
-        new_id = partial(_task_id, seed, number)
+        links, header = made.pop("links", 0), made.pop("header", 0)
         calls.append(
             Call(
                 number=number,
                 kind=kind,
-                task_id=new_id(0),
-                links=tuple(new_id(1 + step) for step in range(links)),
-                header=tuple(new_id(1 + step) for step in range(header)),
-                tree=None if tree is None else make_tree(random.Random(tree), kind, new_id),
+                task_id=_task_id(seed, number, 0),
+                links=tuple(_task_id(seed, number, 1 + step) for step in range(links)),
+                header=tuple(_task_id(seed, number, 1 + step) for step in range(header)),
                 **made,
             )
         )

@@ -39,11 +39,6 @@ class Setup:
     """Whether slow rescues break a promise: not where the machine may be busy with other things."""
 
     @property
-    def atomic(self) -> bool:
-        """Whether the store takes a result, what follows and the acknowledgement in one step."""
-        return not self.store.startswith("amqp")
-
-    @property
     def at_least_once(self) -> bool:
         return self.ack != "early"
 

@@ -169,17 +169,9 @@ class PrivatePostgres:
             time.sleep(0.005)
 
     def stop(self, *, immediate: bool = False) -> None:
-        """End it: ``fast``, sessions are ended politely, or ``immediate``, as ``pg_ctl`` says.
-
-        A server that is not through with the first in time is ended by the second.
-        """
+        """End it: ``fast``, sessions are ended politely, or ``immediate``, as ``pg_ctl`` says."""
         assert self._process is not None
-        if not immediate:
-            self._process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_SECONDS)
-                return
-        self._process.send_signal(signal.SIGQUIT)
+        self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
         self._process.wait(END_SECONDS)
 
     def freeze(self, frozen: bool = True) -> None:

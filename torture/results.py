@@ -14,8 +14,7 @@ from typing import Any
 
 import redis
 
-from torture.redis_store import RESULT_PREFIX
-from torture.store import Store
+from torture.stores import RESULT_PREFIX, Store
 from umbel.drivers.opening import open_backend
 from umbel.model.outcome import READY_STATES
 
@@ -77,5 +76,4 @@ class CeleryResults(Results):
 
 def open_results(peer: str, store: Store) -> Results:
     """Return the reader for what this peer keeps in the store."""
-    url = store.results_url()
-    return UmbelResults(url) if peer == "umbel" else CeleryResults(url)
+    return UmbelResults(store.url()) if peer == "umbel" else CeleryResults(store.url())

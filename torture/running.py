@@ -12,7 +12,7 @@ from torture import faults
 from torture.arena import Arena, Gone, Samples
 from torture.faults import Fault
 from torture.journal import Run
-from torture.load import AT_ONCE, Call, Key
+from torture.load import Call, Key
 from torture.planning import Plan, PlannedFault, Setup, make_plan
 from torture.processes import Sender
 from torture.results import Found, Results, open_results
@@ -94,8 +94,8 @@ class _Conductor:
         self._housekeeping = 0.0
         self._sizes_at = 0.0
         self._kinds = {call.number: call.kind for call in plan.calls}
-        self._at_once_confirmed = 0
-        self._at_once_begun = 0
+        self._plain_confirmed = 0
+        self._plain_begun = 0
         self._told = 0.0
 
     def run(self) -> Record:
@@ -150,7 +150,7 @@ class _Conductor:
         """Take in what became of the call that the client was at: it answers in order."""
         call = self._unanswered.popleft()
         self._record.sent[call.number] = sent
-        self._at_once_confirmed += sent.word == "ok" and call.kind in AT_ONCE
+        self._plain_confirmed += sent.word == "ok" and call.kind == "plain"
         self._answered_at = time.monotonic()
 
     def _replace_hung(self, sender: Sender) -> Sender:
@@ -200,13 +200,13 @@ class _Conductor:
             self._handed += 1
 
     def _backlog(self) -> int:
-        """Return how many calls wait to be begun that need not wait for anything else."""
+        """Return how many plain calls wait to be run."""
         fresh = self._arena.journal.fresh
-        self._at_once_begun += sum(
-            1 for number, step in fresh if step == 0 and self._kinds[number] in AT_ONCE
+        self._plain_begun += sum(
+            1 for number, step in fresh if step == 0 and self._kinds[number] == "plain"
         )
         fresh.clear()
-        return self._at_once_confirmed - self._at_once_begun
+        return self._plain_confirmed - self._plain_begun
 
     def _strike(self) -> None:
         now = time.monotonic()

@@ -1,25 +1,191 @@
-"""The stores there are to torture: SQLite and PostgreSQL here, each server's in its own module.
+"""The stores under torture: started, killed and frozen by us alone, looked into from outside.
 
-A new kind of store is one class and one entry in ``STORES``.
+What lies in a store is read with the store's own tools, never through the product: a message is
+where its id is found. A new kind of store is one class here and one entry in ``STORES``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import redis
 
 from torture.network import Line, Network
 from torture.postgres import PrivatePostgres
-from torture.rabbitmq import RabbitStore
-from torture.redis_store import RedisStore
-from torture.store import Store
+
+START_SECONDS = 30.0
+_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RESULT_PREFIX = b"celery-task-meta-"
+NO_MESSAGES = (RESULT_PREFIX, b"celery-taskset-meta-")
+"""Results and the counts of chords on Redis, of both peers: not places where messages lie."""
+
+
+class Store(ABC):
+    """One private store. Methods may be called from the main thread only."""
+
+    server = False
+    """Whether there is a server process and a network between it and its clients."""
+    patience_option = ""
+    """The option of a server's URL that says how many seconds an answer may take."""
+
+    @abstractmethod
+    def line(self) -> Line | None:
+        """Return a new network line to it, or None where there is no network."""
+
+    @abstractmethod
+    def url(self, line: Line | None = None) -> str:
+        """Return its address, through this line."""
+
+    @abstractmethod
+    def places(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what lies in it, with where it lies; results and counts of chords left out."""
+
+    def traces(self, ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return where each of these task ids lies in it, results left out."""
+        wanted = set(ids)
+        found: dict[str, list[str]] = {}
+        if wanted:
+            for place, content in self.places():
+                for task_id in wanted & {each.decode() for each in _UUID.findall(content)}:
+                    found.setdefault(task_id, []).append(place)
+        return found
+
+    @abstractmethod
+    def size(self) -> int:
+        """Return the bytes it takes: on disk for a file, in memory for a server."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and remove what it left."""
+
+    def kill(self) -> None:
+        """End the server as a crash does. Servers only."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End the server politely. Servers only."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the server (again), and return when it answers. Servers only."""
+        raise NotImplementedError
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop the server's process, or let it go on. Servers only."""
+        raise NotImplementedError
+
+    def cut_all(self) -> None:
+        """Have the server close every connection but ours. Servers only."""
+        raise NotImplementedError
+
+    def fill(self, full: bool) -> None:
+        """Fill the disk to the last byte, or free it. Where ``fillable``."""
+        raise NotImplementedError
+
+    @property
+    def fillable(self) -> bool:
+        return False
+
+
+class RedisStore(Store):
+    """A server that keeps what it confirmed: ``appendonly yes``, ``appendfsync always``."""
+
+    server = True
+    patience_option = "socket_timeout"
+
+    def __init__(self, home: Path, *, durable: bool = True) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise RuntimeError("torture: no redis-server in PATH; install Redis 6.2 or newer")
+        self.port = free_port()
+        self._home = home / "redis"
+        self._home.mkdir()
+        words = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        words += ["--dir", str(self._home), "--logfile", str(self._home / "log")]
+        if durable:
+            words += ["--appendonly", "yes", "--appendfsync", "always"]
+        self._command = words
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+        self._network = Network(self.port)
+        # Its types allow for texts, too.
+        self.client: Any = redis.Redis(port=self.port, socket_timeout=30)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(self.port):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"torture: redis-server on port {self.port} does not answer")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
+    def freeze(self, frozen: bool) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def line(self) -> Line:
+        return self._network.line()
+
+    def url(self, line: Line | None = None) -> str:
+        return f"redis://127.0.0.1:{self.port if line is None else line.port}/0"
+
+    def cut_all(self) -> None:
+        """Have the server close every connection but ours."""
+        self.client.client_kill_filter(_type="normal", skipme=True)
+
+    def places(self) -> Iterator[tuple[str, bytes]]:
+        for key in self.client.scan_iter(count=1000):
+            if not key.startswith(NO_MESSAGES):
+                yield key.decode(errors="replace"), key + b"\n" + self._content(key)
+
+    def _content(self, key: bytes) -> bytes:
+        readers: dict[bytes, Callable[[], Any]] = {
+            b"list": lambda: self.client.lrange(key, 0, -1),
+            b"hash": lambda: [x for pair in self.client.hgetall(key).items() for x in pair],
+            b"zset": lambda: self.client.zrange(key, 0, -1),
+            b"set": lambda: self.client.smembers(key),
+            b"string": lambda: [self.client.get(key) or b""],
+            b"stream": lambda: [repr(self.client.xrange(key)).encode()],
+        }
+        reader = readers.get(self.client.type(key))
+        return b"\n".join(reader()) if reader else b""
+
+    def size(self) -> int:
+        with contextlib.suppress(redis.RedisError):
+            return int(self.client.info("memory")["used_memory"])
+        return 0
+
+    def close(self) -> None:
+        self.client.close()
+        self._network.close()
+        if self._process is not None and self._process.poll() is None:
+            self.freeze(False)
+            self.kill()
 
 
 class SqliteStore(Store):
@@ -73,7 +239,7 @@ class SqliteStore(Store):
 
 
 def _keeps_results(table: str) -> bool:
-    return any(word in table for word in ("result", "join", "group"))
+    return "result" in table or "join" in table
 
 
 class PostgresStore(Store):
@@ -139,10 +305,25 @@ def _files(home: Path, pattern: str) -> Sequence[Path]:
     return [each for each in home.glob(pattern) if each.exists()]
 
 
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            probe.sendall(b"PING\r\n")
+            return probe.recv(100).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Return a TCP port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 STORES: dict[str, Callable[[Path], Store]] = {
     "sqlite": SqliteStore,
     "redis": RedisStore,
     "postgresql": PostgresStore,
-    "amqp": RabbitStore,
-    "amqp-quorum": partial(RabbitStore, queue_type="quorum"),
 }

@@ -12,5 +12,3 @@ HOME = os.environ.get("BENCH_HOME", ".")
 POSTGRES_URL = os.environ.get("BENCH_POSTGRES_URL", "")
 EMBEDDED = os.environ.get("BENCH_STORE", "redis") == "sqlite"
 SQLITE_PATH = os.path.join(HOME, "queue.sqlite3")
-RABBITMQ_URL = os.environ.get("BENCH_RABBITMQ_URL", "")
-"""Where messages go, and results to Redis; empty where Redis has both."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,7 @@ def relative(path: Path) -> str:
     return str(path.relative_to(HOUSE))
 
 
-@cache
-def imported(path: Path) -> frozenset[str]:
+def imported(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,7 +31,7 @@ def imported(path: Path) -> frozenset[str]:
             names.update(["umbel"] if len(rooms) < len(node.names) else [])
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-    return frozenset(names)
+    return names
 
 
 def code_lines(path: Path) -> int:

@@ -20,7 +20,6 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._held: list[tuple[socket.socket, bytes]] = []
         self._hold = False
-        self._stranded: frozenset[socket.socket] = frozenset()
         self._closed = False
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -38,11 +37,6 @@ class Proxy:
         """From now on nothing arrives anywhere, and nobody is told: half-open connections."""
         self._delivered.clear()
         self._drop_replies = self._drop_commands = True
-
-    def strand(self) -> None:
-        """Let nothing through any more on the connections that there are; new ones are good."""
-        self._delivered.clear()
-        self._stranded = frozenset(end for pair in self._pairs for end in pair)
 
     def hold_commands(self) -> None:
         """Keep what clients send from now on, as a stalled network does."""
@@ -101,7 +95,7 @@ class Proxy:
     def _forth(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
-                if self._drop_commands or client in self._stranded:
+                if self._drop_commands:
                     self._delivered.set()
                     continue
                 if self._hold:
@@ -115,7 +109,7 @@ class Proxy:
     def _back(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
-                if self._drop_replies or server in self._stranded:
+                if self._drop_replies:
                     self._delivered.set()
                     continue
                 client.sendall(data)

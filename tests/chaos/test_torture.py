@@ -14,32 +14,20 @@ from pathlib import Path
 import pytest
 from torture.__main__ import main
 
-from tests import postgres_server
-
 SHORT = ["--tasks", "1200", "--faults", "8", "--rate", "180", "--lease", "3", "--untimed"]
 FAULTS = {
     "sqlite": "kill-executor,kill-worker,terminate,quit,freeze-short,clock-jump,disk-full",
-    "postgresql": "kill-executor,kill-supervisor,freeze-long,cut-all,store-restart,drop-both",
     "redis": "kill-executor,kill-supervisor,freeze-long,cut-worker,store-crash,drop-replies",
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "store",
-    [
-        "sqlite",
-        pytest.param("redis", marks=pytest.mark.redis),
-        "postgresql",
-    ],
-)
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
 def test_nothing_is_lost_stuck_or_repeated_without_a_reason(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if store == "redis" and shutil.which("redis-server") is None:
         pytest.skip("no redis-server in PATH")
-    if store == "postgresql":
-        postgres_server.needs_programs()
     figures = tmp_path / "figures.json"
     words = ["run", "--store", store, "--only", FAULTS[store], *SHORT]
     status = main([*words, "--json", str(figures), "--keep", str(tmp_path / "torture")])

@@ -245,46 +245,6 @@ def test_exchanges_of_every_type(station: Station) -> None:
         assert task_ids(found) == [*now, later], kind
 
 
-def test_headers_lead_where_the_conditions_of_a_binding_hold(station: Station) -> None:
-    exchange = f"suite-{new_id()[:12]}"
-    europe, anywhere = (
-        Queue(
-            f"{exchange}-{name}",
-            exchange=exchange,
-            exchange_type="headers",
-            binding_arguments=conditions,
-        )
-        for name, conditions in (
-            ("eu", {"x-match": "all", "region": "eu"}),
-            ("any", {"x-match": "any", "region": "eu", "urgent": True}),
-        )
-    )
-    station.broker.declare([europe, anywhere])
-    sent = {}
-    for name, headers in (("both", {"region": "eu"}), ("one", {"urgent": True, "region": "us"})):
-        plain = message(new_id())
-        sent[name] = str(plain.headers["id"])
-        marked = msgspec.structs.replace(plain, headers={**plain.headers, **headers})
-        station.publish(Outgoing(message=marked, queue=europe))
-    with pytest.raises(Unroutable):
-        station.publish(outgoing(europe, new_id()))
-    assert [each.ready for each in station.broker.stats([europe.name, anywhere.name])] == [1, 2]
-    assert task_ids(take(station.consumer(europe), 1)) == [sent["both"]]
-    assert task_ids(take(station.consumer(anywhere), 2)) == [sent["both"], sent["one"]]
-
-
-def test_a_consumer_says_what_its_queue_tells_it_to(station: Station) -> None:
-    """The one with the greater priority gets everything while it has room."""
-    queue = Queue(f"suite-{new_id()[:12]}")
-    station.broker.declare([queue])
-    first = msgspec.structs.replace(queue, consumer_arguments={"x-priority": 10})
-    usual, preferred = station.consumer(queue), station.consumer(first)
-    assert not usual.receive(10, 0.05)
-    assert not preferred.receive(10, 0.05)
-    ids = station.send(queue, 5)
-    assert task_ids(take(preferred, 5)) == ids
-
-
 def test_delays_of_queues_whose_names_end_alike(station: Station) -> None:
     tail = new_id()[:12]
     short, long = Queue(tail), Queue(f"other.{tail}")

@@ -402,7 +402,6 @@ def test_a_relay_killed_between_sending_and_deleting_sends_again_under_the_same_
             assert taken.rows == []  # the dead one's hold is not over
         with held.take(10, time.time() + 31) as taken:
             assert [row.task_id for row in taken.rows] == ids
-        held.close()
     relay = Relay(OutboxDatabase(place, outbox.table), broker, poll=1, publish_timeout=5.0)
     eventually(lambda: relay.step() == 2 or _unhold(place, outbox))
     assert outbox.status(0).waiting == 0

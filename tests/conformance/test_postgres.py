@@ -8,7 +8,7 @@ import pytest
 
 from tests.redis_server import free_port
 from umbel.drivers import postgres
-from umbel.drivers.postgres import PostgresDriver, frontier
+from umbel.drivers.postgres import PostgresDriver
 from umbel.drivers.postgres.broker import PostgresBroker
 from umbel.drivers.postgres.bus import PostgresBus
 from umbel.drivers.postgres.result_backend import PostgresResultBackend
@@ -50,11 +50,7 @@ class TestPostgresBroker(BrokerSuite):
 
 
 class TestPostgresBrokerWithResultsElsewhere(TestPostgresBroker):
-    """Records go to another schema than the messages, and to look at a whole queue is dear."""
-
-    @pytest.fixture(autouse=True)
-    def _dear(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(frontier, "CHEAP", -0.01)
+    """Records go to another schema than the messages."""
 
     @pytest.fixture
     def backend(self, postgres_url: str) -> Iterator[PostgresResultBackend]:

@@ -25,19 +25,10 @@ SHRINK = Migration(NEXT + 1, "post", "shrink", "ALTER TABLE {schema}.worker DROP
 BROKEN = Migration(NEXT + 2, "pre", "broken", "ALTER TABLE {schema}.nowhere ADD COLUMN a text;")
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
+@pytest.fixture
+def url() -> Iterator[str]:
     with postgres_server.database("schema") as url:
         yield url
-
-
-@pytest.fixture
-def url(database: str) -> str:
-    """Return the address of a database that has never seen Umbel."""
-    with psycopg.connect(database, autocommit=True) as admin:
-        for schema in ("umbel", "jobs"):
-            admin.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
-    return database
 
 
 def migrator(url: str, *more: Migration) -> PostgresMigrator:

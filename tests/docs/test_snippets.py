@@ -18,7 +18,7 @@ from tests.e2e.processes import RedisServer
 from umbel.cli.main import umbel
 
 RUN = ("python", "pycon", "console")
-OTHERS = ("", "ini", "dockerfile", "yaml", "text", "toml", "json")
+OTHERS = ("", "ini", "dockerfile", "yaml", "text", "toml")
 """Languages of blocks that only show something; files among them are written all the same."""
 PAGES = sorted(
     page

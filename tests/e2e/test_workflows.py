@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import needed
 from tests.e2e.processes import RedisServer
 from tests.e2e.worker_desk import PATIENCE, Desk
-from umbel.errors import ChordError, TaskRevokedError, UsageError
+from umbel.errors import ChordError
 from umbel.workflows.canvas import chain, chord, group
 
 
@@ -65,51 +65,6 @@ def test_results_in_another_store_count_all_the_same(open_desk):
         desk = open_desk(backend=server.url(0))
         with desk.worker("-c", "2"):
             assert whole(desk).delay().get(timeout=PATIENCE) == 142
-
-
-def test_an_aborted_workflow_runs_nothing_more(desk):
-    add = desk.tasks.add
-    header = [desk.tasks.wait_for.si("gate"), add.si(1, 1)]
-    result = chain(chord(header, desk.tasks.count_values.s()), add.s(1)).delay()
-    later = chain(add.si(1, 1), add.s(1)).apply_async(countdown=0.1)
-    with desk.worker("-c", "2") as worker:
-        until(lambda: bool(desk.lines("began-gate")), "the member that is held")
-        until(result.parent.parent[1].ready, "the other one")
-        assert desk.app.workflow(result).abort() == 3
-        assert desk.app.workflow(later).abort() <= 2
-        desk.create("gate")
-        with pytest.raises((TaskRevokedError, ChordError)):
-            result.get(timeout=PATIENCE, follow_parents=False)
-        add.delay(1, 1).get(timeout=PATIENCE)
-        assert worker.end() == 0
-    with pytest.raises(UsageError, match="were revoked or have expired"):
-        desk.app.workflow(result).resume()
-    assert desk.stats() == (0, 0, 0)
-
-
-def test_what_was_revoked_by_a_stamp_does_not_run(desk):
-    """Sent before or after, resting in the queue or claimed; what runs is ended if it shall be."""
-    add, held = desk.tasks.add, desk.tasks.wait_for
-    running = held.s("gate")
-    running.stamp(order="4711")
-    sent = running.delay()
-    before = chain(add.si(1, 1), add.s(1))
-    before.stamp(order="4711", kind="mail")
-    other = add.s(1, 1)
-    other.stamp(order="4712")
-    with desk.worker("-c", "1") as worker:
-        until(lambda: bool(desk.lines("began-gate")), "the one that is held")
-        results = [before.delay()]
-        spared = other.delay()
-        headers = {"order": ["4711", "4713"]}
-        desk.app.control.revoke_by_stamped_headers(headers, terminate=True)
-        results += [before.clone().delay(), sent]
-        for result in results:
-            with pytest.raises(TaskRevokedError):
-                result.get(timeout=PATIENCE)
-        assert spared.get(timeout=PATIENCE) == 2
-        assert worker.end() == 0
-    assert desk.stats() == (0, 0, 0)
 
 
 def test_a_member_whose_process_dies_ends_its_chord(open_desk):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +21,6 @@ def make_app(url: str) -> Any:
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     }
-    prefix = os.environ.get("PEER_KEYPREFIX")
-    if prefix:
-        app.conf.broker_transport_options["global_keyprefix"] = prefix
-        app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
     app.conf.worker_hijack_root_logger = False
 
     @app.task(name="peer.add")  # type: ignore[untyped-decorator, unused-ignore]  # Celery's

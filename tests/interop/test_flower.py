@@ -150,6 +150,11 @@ def test_its_buttons_work(
 @pytest.mark.parametrize(
     ("path", "form", "said"),
     [
+        (
+            "/api/task/rate-limit/fleet_tasks.add",
+            {"workername": "{node}", "ratelimit": "10/m"},
+            "rate limits are not kept",
+        ),
         ("/api/worker/pool/autoscale/{node}", {"min": 1, "max": 2}, "Autoscale not enabled"),
     ],
 )

@@ -139,14 +139,7 @@ def test_celery_steers_a_worker_of_umbel(
     held = client.ask("send", "hold", new_name(), queue="on-umbel")
     umbel_worker.wait_for(rf"Hard time limit \(1s\) exceeded for fleet_tasks\.hold\[{held}\]")
     assert control("time_limit", "fleet_tasks.hold", "50", "60")["ok"]
-    assert control("rate_limit", "fleet_tasks.add", "1000/s") == {
-        "ok": "new rate limit set successfully"
-    }
-    extra = new_name()
-    assert control("add_consumer", extra) == {"ok": f"add consumer {extra}"}
-    client.ask("get", client.ask("send", "add", 1, 2, queue=extra))
-    assert control("cancel_consumer", extra) == {"ok": f"no longer consuming from {extra}"}
-    assert control("autoscale", "2", "1") == {"error": "ValueError('Autoscale not enabled')"}
+    assert "not kept" in control("rate_limit", "fleet_tasks.add", "10/m")["error"]
 
 
 def test_a_worker_of_umbel_answers_while_every_slot_is_busy(

@@ -1,6 +1,6 @@
 """What follows a run goes to either library: callbacks, errbacks and the steps of a chain.
 
-Sent by either client, run by either worker.
+Sent by either client, run by either worker; chains by a Celery client, since Umbel has none yet.
 """
 
 from __future__ import annotations

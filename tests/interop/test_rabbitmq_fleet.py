@@ -19,9 +19,6 @@ from tests.redis_server import RedisServer
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.redis, pytest.mark.slow]
 
 
-ROUTES = ["umbel celery umbel", "celery umbel celery", "celery celery umbel"]
-
-
 @pytest.fixture(scope="module")
 def rabbitmq() -> Iterator[VirtualHost]:
     host = VirtualHost()
@@ -142,66 +139,6 @@ def test_links_are_followed(client: Client, at: str, notes: Notes) -> None:
     assert client.ask("get", task_id) == gate
     notes.open(gate)
     assert notes.hear(f"try:{gate}") == [0, across.removeprefix("on-")]
-
-
-def test_an_errback_with_the_error_runs_where_it_failed(
-    client: Client, at: str, notes: Notes
-) -> None:
-    name = new_name()
-    errbacks = [("errback_with_error", (name,), at)]
-    task_id = client.ask("send_linked", "fail", ["builtin"], at, [], errbacks)
-    where, kind, args = notes.hear(f"{name}:{task_id}")
-    assert (where, kind, args) == (at.removeprefix("on-"), "KeyError", ["key", "42"])
-
-
-@pytest.mark.parametrize("route", ROUTES)
-def test_a_chain_over_both_answers_who_sent_it(client: Client, route: str) -> None:
-    """With ``rpc://`` each worker on the way hands on whom the results are for."""
-    where = route.split()
-    steps = [
-        ("add_where", ([1], 10) if index == 0 else (10,), f"on-{library}")
-        for index, library in enumerate(where)
-    ]
-    ids = client.ask("send_chain", steps)
-    assert client.ask("get", ids[0]) == [31, *where]
-    assert [client.ask("get", each) for each in ids[1:]] == [[21, *where[:2]], [11, where[0]]]
-
-
-def test_runs_that_are_ended_by_force(client: Client, at: str) -> None:
-    hard = client.ask("send", "busy", 30, queue=at, time_limit=1)
-    caught = client.ask("send", "soft", 30, queue=at, soft_time_limit=0.5)
-    dead = client.ask("send", "die", queue=at)
-    assert client.ask("get", caught) == "cleaned up"
-    assert client.ask("outcome", hard)["error"]["class"].endswith("TimeLimitExceeded")
-    assert client.ask("outcome", dead)["error"]["class"].endswith("WorkerLostError")
-
-
-def test_results_that_nobody_wants(client: Client, at: str, notes: Notes) -> None:
-    name = new_name()
-    by_task = client.ask("send", "ignored", name, queue=at)
-    by_call = client.ask("send", "noted", name, queue=at, ignore_result=True)
-    notes.hear(name)
-    notes.hear(name)
-    client.call("who", queue=at)
-    for task_id in (by_task, by_call):
-        assert client.ask("meta", task_id)["state"] == "PENDING"
-
-
-def test_a_custom_state_comes_before_the_last(
-    client: Client, at: str, notes: Notes, fleet: Fleet
-) -> None:
-    if fleet.results_url == "rpc://" and client.library == "celery":
-        pytest.skip("Celery's client of rpc:// never shows it, from workers of either library")
-    gate = new_name()
-    task_id = client.ask("send", "progress", gate, queue=at)
-    notes.hear(f"began:{gate}")
-    assert client.ask("wait_state", task_id, "PROGRESS")["info"] == {"done": 3, "of": 7}
-    notes.open(gate)
-    assert client.ask("outcome", task_id)["state"] == "SUCCESS"
-
-
-def test_an_exchange_and_a_key_lead_where_they_lead_in_celery(client: Client, at: str) -> None:
-    assert client.call("who", exchange=at, routing_key=at) == at.removeprefix("on-")
 
 
 def test_both_workers_drain_one_queue_once_each(client: Client, fleet: Fleet) -> None:

@@ -12,14 +12,14 @@ from torture_notes import note
 
 if os.environ["TORTURE_PEER"] == "celery":
     from celery import Celery as App
-    from celery import chain, chord, group
+    from celery import chain, chord
     from celery.signals import worker_ready
 else:
     from umbel import Umbel as App
-    from umbel import chain, chord, group
+    from umbel import chain, chord
     from umbel.app.signals import worker_ready
 
-app = App("torture", broker=os.environ["TORTURE_URL"], backend=os.environ["TORTURE_RESULTS_URL"])
+app = App("torture", broker=os.environ["TORTURE_URL"], backend=os.environ["TORTURE_URL"])
 app.conf.update(json.loads(os.environ["TORTURE_SETTINGS"]))
 
 RETRY_AFTER = 0.1
@@ -94,8 +94,6 @@ def send(call):
     """Send one call of the load; return its handle."""
     if call["header"]:
         return _send_chord(call)
-    if call["tree"]:
-        return _workflow(call, call["tree"]).apply_async()
     options = {name: call[name] for name in ("countdown", "expires") if call[name] is not None}
     first = work.s(
         call["number"], call["seconds"], retries=call["retries"], fails=call["fails"]
@@ -121,20 +119,3 @@ def _send_chord(call):
     ]
     body = gather.s(call["number"], len(header)).set(task_id=call["task_id"])
     return chord(header, body).apply_async()
-
-
-def _workflow(call, tree):
-    """Return the workflow that a tree describes (see ``torture/trees.py``)."""
-    kind, *parts = tree
-    if kind in ("chain", "group"):
-        members = [_workflow(call, one) for one in parts[0]]
-        return chain(*members) if kind == "chain" else group(members)
-    if kind == "chord":
-        header, step, task_id = parts
-        body = gather.s(call["number"], step).set(task_id=task_id)
-        return chord([_workflow(call, one) for one in header], body)
-    step, task_id = parts
-    if kind == "follow":
-        return follow.s(call["number"], step, call["seconds"]).set(task_id=task_id)
-    first = work.si(call["number"], call["seconds"], step=step)
-    return first.set(task_id=task_id, retry=False)

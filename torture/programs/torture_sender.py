@@ -49,8 +49,8 @@ def one(call, waiting):
         except Exception as error:  # noqa: BLE001 - whatever a client may raise
             word = word_for(error)
             print(f"call {call['number']}: {word}: {error!r}", file=sys.stderr, flush=True)
-            # It is sent in parts: some of them may have arrived before one was not sent.
-            word = "maybe" if call["header"] or call["tree"] else word
+            # A chord is sent in parts: some of them may have arrived before one was not sent.
+            word = "maybe" if call["header"] else word
             if word == "never" and time.monotonic() < before + TRY_FOR:
                 time.sleep(0.1)
                 continue

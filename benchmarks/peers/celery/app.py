@@ -5,9 +5,9 @@ from __future__ import annotations
 from celery import Celery
 
 from benchmarks.peers import tally
-from benchmarks.peers.surroundings import RABBITMQ_URL, REDIS_URL, RESULTS
+from benchmarks.peers.surroundings import REDIS_URL, RESULTS
 
-app = Celery("bench", broker=RABBITMQ_URL or REDIS_URL, backend=REDIS_URL if RESULTS else None)
+app = Celery("bench", broker=REDIS_URL, backend=REDIS_URL if RESULTS else None)
 app.conf.update(
     task_ignore_result=not RESULTS,
     worker_prefetch_multiplier=128,

@@ -1,22 +1,16 @@
-"""Dramatiq with its Redis broker, or its RabbitMQ broker; the results middleware where wanted."""
+"""Dramatiq with its Redis broker; the results middleware only where results are wanted."""
 
 from __future__ import annotations
 
 import dramatiq
+from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
 from benchmarks.peers import tally
-from benchmarks.peers.surroundings import RABBITMQ_URL, REDIS_URL, RESULTS
+from benchmarks.peers.surroundings import REDIS_URL, RESULTS
 
-if RABBITMQ_URL:
-    from dramatiq.brokers.rabbitmq import RabbitmqBroker
-
-    broker = RabbitmqBroker(url=RABBITMQ_URL)
-else:
-    from dramatiq.brokers.redis import RedisBroker
-
-    broker = RedisBroker(url=REDIS_URL)
+broker = RedisBroker(url=REDIS_URL)
 if RESULTS:
     broker.add_middleware(Results(backend=RedisBackend(url=REDIS_URL), store_results=True))
 dramatiq.set_broker(broker)

@@ -1,7 +1,4 @@
-"""Umbel in its native profile: late ack; on Redis, PostgreSQL, or the embedded SQLite store.
-
-On RabbitMQ with the results in Redis.
-"""
+"""Umbel in its native profile: late ack; on Redis, PostgreSQL, or the embedded SQLite store."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from benchmarks.peers import tally
 from benchmarks.peers.surroundings import (
     EMBEDDED,
     POSTGRES_URL,
-    RABBITMQ_URL,
     REDIS_URL,
     RESULTS,
     SQLITE_PATH,
@@ -17,7 +13,7 @@ from benchmarks.peers.surroundings import (
 from umbel import Umbel
 
 STORE = f"sqlite:///{SQLITE_PATH}" if EMBEDDED else POSTGRES_URL or REDIS_URL
-app = Umbel("bench", broker=RABBITMQ_URL or STORE, backend=STORE)
+app = Umbel("bench", broker=STORE, backend=STORE)
 app.conf.update(task_ignore_result=not RESULTS)
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-    from typing import Any
 
 
 class CeleryFinder:
@@ -44,19 +43,6 @@ class CeleryFinder:
 
             refuse(name)
         return None
-
-    @staticmethod
-    def find_distributions(context: "Any" = None) -> "list[Any]":
-        """Return the distribution ``celery`` that this package stands for, asked for by its name.
-
-        For ``importlib.metadata.version("celery")``, which instrumentation asks. Not where all
-        distributions are listed, or a directory is searched: pip must not take it for installed.
-        """
-        if getattr(context, "name", None) != "celery" or "path" in vars(context):
-            return []
-        from umbel_celery.distribution import CeleryDistribution  # noqa: PLC0415 - only when asked
-
-        return [CeleryDistribution()]
 
 
 def install() -> None:

@@ -199,25 +199,6 @@ def wait_state(task_id: str, state: str) -> dict[str, Any]:
     return told
 
 
-def store(task_id: str, state: str, value: Any) -> None:
-    """Store a state as a program does that is no worker."""
-    fleet_tasks.add.update_state(task_id=task_id, state=state, meta=value)
-
-
-def save_group(group_id: str, ids: list[str]) -> None:
-    from celery.result import GroupResult
-
-    GroupResult(group_id, [AsyncResult(one, app=app) for one in ids], app=app).save(app.backend)
-
-
-def restore_group(group_id: str) -> list[str] | None:
-    """Return the ids of a saved group's members, None where there is none."""
-    from celery.result import GroupResult
-
-    found = GroupResult.restore(group_id, backend=app.backend, app=app)
-    return None if found is None else [one.id for one in found.results]
-
-
 def forget(task_id: str) -> str:
     handle(task_id).forget()
     return AsyncResult(task_id, app=app).state
@@ -241,8 +222,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     for one in (
         send, send_unknown, send_later, send_many, send_linked, send_chord, send_chain,
         send_nested, send_broken_chord, get,
-        get_all, outcome, meta, returned_handle, wait_state, store, save_group,
-        restore_group, forget, revoke, raised_by,
+        get_all, outcome, meta, returned_handle, wait_state, forget, revoke, raised_by,
     )
 }  # fmt: skip
 

@@ -10,7 +10,6 @@ import pytest
 from tests.unit.worker.remote_desk import PATIENCE, RemoteDesk
 from umbel import Umbel
 from umbel.errors import NotSupported
-from umbel.testing.conformance.station import eventually
 
 _numbers = itertools.count()
 
@@ -60,24 +59,6 @@ class Ear:
 
 def types(events, uuid=None):
     return [each["type"] for each in events if uuid is None or each.get("uuid") == uuid]
-
-
-def test_without_a_listener_nothing_is_made_and_one_that_comes_is_noticed(app):
-    app.conf.worker_send_task_events = True
-    with RemoteDesk(app, "w1@here") as desk:
-        observer = desk.station.observer
-        eventually(lambda: not observer.watching)
-        assert observer.wanted
-        unheard = app.tasks["echo"].delay(1)
-        assert unheard.get(timeout=PATIENCE) == 1
-        with Ear(app, lambda events: "task-succeeded" in types(events)) as ear:
-            eventually(lambda: observer.watching)  # capturing asked for a sign of life
-            heard = app.tasks["echo"].delay(2)
-            assert heard.get(timeout=PATIENCE) == 2
-        assert types(ear.events, heard.id)[0] == "task-received"
-        assert types(ear.events, unheard.id) == []
-        assert app.control.heartbeat() is None
-        eventually(lambda: not observer.watching)
 
 
 def test_the_life_of_tasks_and_workers_is_heard(app):

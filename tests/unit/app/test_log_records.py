@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import sys
-from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +13,6 @@ from umbel.app.context import current
 from umbel.app.log_records import (
     TASK,
     ColorFormatter,
-    JsonFormatter,
     LoggingProxy,
     TaskFilter,
     TaskFormatter,
@@ -147,42 +144,3 @@ def test_the_proxy_is_a_file_without_terminal(captured):
     proxy.flush()
     proxy.close()
     assert proxy.write("late") == 0
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-def test_a_json_line_has_what_a_reader_looks_for(in_task):
-    line = json.loads(JsonFormatter("ForkPoolWorker-1").format(record(logging.WARNING, order=7)))
-    assert line["message"] == "message"
-    assert (line["level"], line["logger"]) == ("WARNING", "x")
-    assert (line["task_id"], line["task_name"]) == ("id-1", "tasks.add")
-    assert (line["process"], line["order"]) == ("ForkPoolWorker-1", 7)
-    assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
-
-
-def test_a_json_line_outside_a_task_names_none():
-    assert "task_id" not in json.loads(JsonFormatter().format(record()))
-
-
-def test_a_json_line_of_an_error_is_one_line_with_its_traceback():
-    try:
-        raise ValueError("wrong\nin two lines")
-    except ValueError:
-        text = JsonFormatter().format(record(exc_info=sys.exc_info()))
-    assert "\n" not in text
-    assert "ValueError: wrong" in json.loads(text)["exception"]
-
-
-class Unspeakable:
-    def __str__(self) -> str:
-        raise RuntimeError
-
-
-@pytest.mark.parametrize("value", [{1, 2}, Unspeakable(), {("a", "b"): 1}])
-def test_a_json_line_takes_any_extra(value):
-    assert json.loads(JsonFormatter().format(record(it=value)))["message"] == "message"
-
-
-def test_extra_does_not_take_the_place_of_a_field_of_the_line():
-    assert json.loads(JsonFormatter().format(record(logger="mine", time=0)))["logger"] == "x"

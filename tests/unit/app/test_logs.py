@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import logging
 import sys
 from contextlib import contextmanager
@@ -237,22 +236,3 @@ def test_node_formats(pattern, text):
 
 def test_in_the_main_process_the_dashed_index_is_nothing():
     assert expand_node_format("w%I%i", "w1@host") == "w0"
-
-
-@isolated
-def test_json_where_it_is_asked_for():
-    setup_logging(plan(settings={"worker_log_json": True}, loglevel="INFO"))
-    logging.getLogger("celery.worker").info("ready.")
-    logs.get_task_logger("mine").info("in a task")
-    lines = [json.loads(one) for one in sys.stderr.getvalue().splitlines()]
-    assert [one["message"] for one in lines] == ["ready.", "in a task"]
-    assert {one["process"] for one in lines} == {"MainProcess"}
-
-
-@isolated
-def test_a_json_line_names_the_forked_process():
-    chosen = plan(loglevel="INFO", json=True)
-    setup_logging(chosen)
-    logs.rename_process(chosen, "ForkPoolWorker-2", 2)
-    logging.getLogger("celery.worker").info("here")
-    assert json.loads(sys.stderr.getvalue())["process"] == "ForkPoolWorker-2"

@@ -108,8 +108,6 @@ def test_queues_in_every_form() -> None:
         exchange=exchange,
         routing_key="video.#",
         queue_arguments={"x-max-priority": 5},
-        binding_arguments={"x-match": "any"},
-        consumer_arguments={"x-priority": 3},
         max_priority=None,
     )
     found = router(task_queues=[kombu_like, "plain", Queue("own")], task_queue_max_priority=9)
@@ -120,8 +118,6 @@ def test_queues_in_every_form() -> None:
         exchange_type="topic",
         max_priority=5,
         arguments={"x-max-priority": 5},
-        binding_arguments={"x-match": "any"},
-        consumer_arguments={"x-priority": 3},
     )
     assert found.queues["plain"].max_priority == 9
     mapped = router(

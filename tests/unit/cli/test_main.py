@@ -61,7 +61,7 @@ def test_a_wrong_command_gets_the_nearest(capsys, wrong, right):
     assert run(capsys, "help", wrong)[0] == 2
 
 
-@pytest.mark.parametrize("name", ["amqp", "flower", "graph"])
+@pytest.mark.parametrize("name", ["multi", "flower", "graph"])
 def test_commands_of_celerys_that_are_absent_say_so(capsys, name):
     code, _, err = run(capsys, name, "-A", "x")
     assert code == 2

@@ -50,7 +50,7 @@ def test_parts_are_stronger_than_the_default_file() -> None:
             "redis://:p@h/3",
         ),
         ({"result_backend": "rpc"}, "rpc://"),
-        ({"result_backend": "database", "database_url": "sqlite:///x"}, "db+sqlite:///x"),
+        ({"result_backend": "database", "database_url": "sqlite:///x"}, "sqlite:///x"),
         ({"result_backend": "django-db"}, "django-db"),
         ({"result_backend": dict}, dict),
     ],

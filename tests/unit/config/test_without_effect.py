@@ -17,7 +17,8 @@ NAMED_ELSEWHERE = frozenset(
     {
         "result_accept_content",  # in the text of an error
         "result_chord_join_timeout",  # an option of the Redis driver has the same name
-        "task_retry_on_worker_lost",  # an attribute of tasks, which nobody acts on
+        "task_default_rate_limit",  # an attribute of tasks, which nobody acts on
+        "task_retry_on_worker_lost",  # the same
         "visibility_timeout",  # an option of the Redis driver has the same name
     }
 )
@@ -50,18 +51,19 @@ def test_what_somebody_set_in_vain_is_found() -> None:
         "broker_pool_limit",
         "task_protocol",
     ]
-    assert vain(beat_executable="x") == ["beat_executable"]
+    assert vain(beat_sync_every=5) == ["beat_sync_every"]
 
 
 def test_defaults_and_what_umbel_does_anyway_are_not_worth_a_word() -> None:
     assert vain() == []
     assert vain(task_protocol=2, broker_connection_retry_on_startup=True) == []
-    assert vain(broker_connection_max_retries=None) == []
+    assert vain(worker_disable_rate_limits=True, broker_connection_max_retries=None) == []
     assert vain(broker_connection_retry_on_startup=False) == ["broker_connection_retry_on_startup"]
 
 
 def test_the_sentence() -> None:
     assert told_without_effect([]) is None
-    assert told_without_effect(["task_protocol", "worker_agent"]) == (
-        "Set, and without effect in this version of Umbel: task_protocol, worker_agent"
+    assert told_without_effect(["task_protocol"], ["c", "a", "d", "b"]) == (
+        "Set, and without effect in this version of Umbel: task_protocol, "
+        "rate_limit of a, b, c and 1 more"
     )

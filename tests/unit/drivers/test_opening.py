@@ -67,7 +67,7 @@ def test_a_misspelt_scheme_gets_the_nearest() -> None:
     ("url", "product"),
     [
         ("sqs://key@", "Amazon SQS"),
-        ("sqla+postgresql://localhost/db", "SQLAlchemy"),
+        ("db+postgresql://localhost/db", "SQLAlchemy"),
         ("sqs://", "SQS"),
         ("cache+memcached://127.0.0.1", "memcached"),
         ("django-db", "Django"),

@@ -52,9 +52,6 @@ SMALL = {
     "count_claimed": "one row for each claim",
     "drop_dead_mailboxes": "one row for each listener",
     "fetch_results": "json_each is the list of ids",
-    "heads": "one row for each priority",
-    "limits_held": "for people, and it ends after so many names",
-    "paused": "one row for each paused queue",
 }
 
 
@@ -79,20 +76,6 @@ def test_queries_are_named_and_bare(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "-- About all of them.\n\n-- name: one\n-- Why.\nSELECT 1;\n\n-- name: two\nSELECT\n  2;\n"
     )
     assert load_queries("made_up_queries") == {"one": "SELECT 1", "two": "SELECT\n  2"}
-
-
-def test_what_queries_have_in_common_stands_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = package(tmp_path, monkeypatch, "made_up_parts")
-    (folder / "queries.sql").write_text(
-        "-- part: inner\n-- Why.\n1;\n-- part: outer\n{{inner}}, 2;\n"
-        "-- name: one\nSELECT {{outer}};\n-- name: two\nSELECT {{inner}};\n"
-    )
-    assert load_queries("made_up_parts") == {"one": "SELECT 1, 2", "two": "SELECT 1"}
-    (folder / "queries.sql").write_text("-- name: one\nSELECT {{outer}};\n")
-    with pytest.raises(ValueError, match="there is no part outer"):
-        load_queries("made_up_parts")
 
 
 def test_a_query_named_twice_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

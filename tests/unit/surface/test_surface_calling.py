@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -438,7 +438,7 @@ def test_an_argument_that_cannot_be_written_is_refused_here(app: App, task: Any)
         date(2026, 1, 2),
         time(3, 4, 5),
         Decimal("1.10"),
-        UUID("6b1b36cb-0a5e-4f4e-9d3f-0f7f4ab2a2c1"),
+        uuid4(),
     ],
     ids=repr,
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from torture.arena import Gone
 from torture.audit import audit
-from torture.fault import Fault
+from torture.faults import Fault
 from torture.journal import Run
 from torture.load import Call
 from torture.planning import Plan, Setup
@@ -226,58 +224,3 @@ def test_a_client_that_waits_in_vain_is_found():
     made = record(ran())
     made.waited.update({"right": 3, "ResultTimeout": 1})
     assert "clients that waited" in audit(made).broken[0]
-
-
-# --- a store in which a run and what it sends do not end in one step ------------------------------
-
-
-def beside(*runs: Run, calls: tuple[Call, ...], store: str = "amqp") -> Record:
-    made = record(*runs, calls=calls)
-    made.plan = replace(made.plan, setup=replace(made.plan.setup, store=store))
-    return made
-
-
-LINKED = (call(0, links=("id-0-1",)),)
-
-
-def test_what_was_sent_by_a_worker_that_lost_its_connection_may_run_twice():
-    runs = [ran(), ran(step=1, at=12.0, worker="w2"), ran(step=1, at=12.1, worker="w3")]
-    made = beside(*runs, calls=LINKED)
-    made.faults.append(fault("cut-worker", 10.005))
-    verdict = audit(made)
-    assert verdict.broken == []
-    assert verdict.repeats == {"sent twice by whom a fault hit": 1}
-
-
-def test_what_was_sent_by_a_run_that_was_repeated_may_run_twice():
-    runs = [ran(ended=None), ran(at=11.0, worker="w2")]
-    runs += [ran(step=1, at=12.0, worker="w2"), ran(step=1, at=12.1, worker="w3")]
-    made = beside(*runs, calls=LINKED)
-    made.faults.append(fault("kill-worker", 10.005, kills="machine"))
-    verdict = audit(made)
-    assert verdict.broken == []
-    assert verdict.repeats == {"kill-worker": 1, "sent by what was repeated": 1}
-
-
-def test_the_sender_explains_nothing_where_all_of_a_run_is_one_step():
-    runs = [ran(), ran(step=1, at=12.0, worker="w2"), ran(step=1, at=12.1, worker="w3")]
-    made = beside(*runs, calls=LINKED, store="redis")
-    made.faults.append(fault("cut-worker", 10.005))
-    assert len(audit(made).unexplained) == 1
-
-
-def test_the_header_of_a_chord_is_sent_by_the_client_and_not_by_a_neighbour():
-    chord = (call(0, kind="chord", header=("id-0-1", "id-0-2")),)
-    runs = [ran(step=0), ran(step=1, worker="w2", at=11.0), ran(step=1, worker="w3", at=11.5)]
-    made = beside(*runs, ran(step=2, at=12.0), calls=chord)
-    made.faults.append(fault("cut-worker", 10.005))
-    assert len(audit(made).unexplained) == 1
-
-
-def test_a_fault_that_is_not_noticed_at_once_lingers():
-    runs = [ran(at=30.0), ran(at=31.0, worker="w2")]
-    made = record(*runs)
-    made.faults.append(fault("drop-both", 20.0, 20.5, lingers=4.0))
-    assert audit(made).broken == []
-    made.faults[0].lingers = 0.0
-    assert len(audit(made).unexplained) == 1

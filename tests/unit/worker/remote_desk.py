@@ -8,12 +8,10 @@ from typing import Any
 from umbel import Umbel
 from umbel.app import logs
 from umbel.clock import SystemClock
-from umbel.worker.announcing import face_of
 from umbel.worker.bus_station import open_station
 from umbel.worker.execution import Execution
 from umbel.worker.intake import Intake
 from umbel.worker.loading import make_plan
-from umbel.worker.own_commands import carry_out
 from umbel.worker.pools.solo import SoloPool
 from umbel.worker.supervisor import Supervisor
 from umbel.worker.wiring import open_stores, presence_of
@@ -27,9 +25,7 @@ class RemoteDesk:
 
     def __init__(self, app: Umbel, node: str = "w1@here", **options: Any) -> None:
         log = logs.log_plan(app.settings, node=node, loglevel=None, logfile=None)
-        given = WorkerOptions(pool="solo", **options)
-        self.plan = make_plan(app, given, pool="solo", node=node, log=log)
-        face = face_of(app, node, given)
+        self.plan = make_plan(app, WorkerOptions(**options), pool="solo", node=node, log=log)
         broker, backend = open_stores(self.plan)
         pool, clock = SoloPool(Execution(app, node=node, pid=1)), SystemClock()
         intake = Intake(
@@ -41,13 +37,7 @@ class RemoteDesk:
         self.supervisor = Supervisor(
             self.plan, pool, intake, clock, lambda _: None, station.observer
         )
-        station.serve(
-            self.supervisor,
-            pool,
-            intake,
-            broker,
-            carry_out=lambda name, given, answer: answer(carry_out(face, name, given)),
-        )
+        station.serve(self.supervisor, pool, intake, broker)
         self.thread = threading.Thread(target=self.supervisor.run)
         self.thread.start()
         assert intake.connected.wait(PATIENCE)

@@ -24,8 +24,7 @@ from umbel.model.revocation import Revocation
 from umbel.testing.faults import FaultyBroker
 from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_v2 import encode
-from umbel.worker.intake import Intake
-from umbel.worker.reception import Admitted
+from umbel.worker.intake import Admitted, Intake
 
 PATIENCE = 10.0
 QUEUE = Queue("celery")
@@ -272,9 +271,8 @@ def test_after_effects_without_a_claim_it_looks_again_before_it_waits():
     desk.intake.connect()
     desk.post(loose=(Effects((record(),)),), free=1)
     asked = []
-    consumer = desk.intake._tenure.consumer
-    receive = consumer.receive
-    consumer.receive = lambda *given: asked.append(given) or receive(*given)
+    receive = desk.intake._receive
+    desk.intake._receive = lambda *given: asked.append(given) or receive(*given)
     desk.intake.step(0.0)
     assert asked == []  # what was posted meanwhile would not have woken it
     desk.intake.step(0.0)

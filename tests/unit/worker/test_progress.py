@@ -143,18 +143,6 @@ def test_a_store_that_goes_on_delivering_nothing_ends_the_worker(still, caplog):
     assert desk.stats() == (1, 0, 0)
 
 
-def test_what_waits_in_a_paused_queue_is_no_sign_of_a_broken_connection(still):
-    desk, clock = still()
-    desk.send()
-    desk.broker.pause(["celery"], by="ann")
-    desk.post(free=1)
-    idle(desk, clock, 40)
-    assert (desk.broker.connected_anew, desk.intake.gave_up) == (0, False)
-    desk.broker.resume(["celery"])
-    desk.intake.step(0.0)
-    assert len(desk.intake.take().admitted) == 1
-
-
 def test_a_worker_without_free_slots_may_let_messages_wait(still):
     desk, clock = still()
     for number in range(3):

@@ -1,8 +1,6 @@
 """Umbel under Celery's names: what ``import celery`` gives where umbel-celery is installed.
 
-``umbel_celery_finder`` has the import system load it as ``celery``. The modules re-export what
-Umbel has; the few classes of their own are those that extensions of Celery subclass, and they
-drive Umbel's parts.
+Nothing here but re-exports; ``umbel_celery_finder`` has the import system load it as ``celery``.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from umbel.app.task import Task
 from umbel.workflows.canvas import chain, chord, chunks, group, xmap, xstarmap
 from umbel.workflows.signature import Signature, maybe_signature, signature
 
-from . import app, canvas, exceptions, local, result, signals, states, utils
-from .app import bugreport
+from . import app, canvas, exceptions, result, signals, states, utils
 from .version import SERIES, VERSION, VERSION_BANNER, __version__, version_info
 
 __all__ = [
@@ -27,7 +24,6 @@ __all__ = [
     "Task",
     "__version__",
     "app",
-    "bugreport",
     "canvas",
     "chain",
     "chord",
@@ -36,7 +32,6 @@ __all__ = [
     "current_task",
     "exceptions",
     "group",
-    "local",
     "maybe_signature",
     "result",
     "shared_task",

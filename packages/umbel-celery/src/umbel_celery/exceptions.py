@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 
-import click
-
 from umbel.errors import (
     AlreadyRegistered,
     AlwaysEagerIgnored,
@@ -73,14 +71,6 @@ class CPendingDeprecationWarning(PendingDeprecationWarning):
     """Celery's own deprecations to come; Umbel gives no such warning."""
 
 
-class CeleryCommandException(click.ClickException):
-    """A command failed, with this exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        vars(self)["exit_code"] = exit_code
-
-
 def reraise(
     tp: type[BaseException],  # noqa: ARG001 - Celery's signature
     value: BaseException,
@@ -98,7 +88,6 @@ __all__ = [
     "BackendStoreError",
     "CDeprecationWarning",
     "CPendingDeprecationWarning",
-    "CeleryCommandException",
     "CeleryError",
     "CeleryWarning",
     "ChordError",

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from umbel.app.group_results import GroupResult as GroupResult
     from umbel.app.handles import AsyncResult as AsyncResult
     from umbel.app.joining import allow_join_result as allow_join_result
-    from umbel.app.limits import Limit as Limit
-    from umbel.app.redaction import Secret as Secret
     from umbel.app.result_sets import ResultSet as ResultSet
     from umbel.app.shared import current_app as current_app
     from umbel.app.shared import current_task as current_task
@@ -62,7 +60,6 @@ __all__ = [
     "EagerResult",
     "GroupResult",
     "Ignore",
-    "Limit",
     "MaxRetriesExceededError",
     "Middleware",
     "OperationalError",
@@ -71,7 +68,6 @@ __all__ = [
     "ResultSet",
     "ResultTimeout",
     "Retry",
-    "Secret",
     "Signature",
     "SoftTimeLimitExceeded",
     "Task",
@@ -95,7 +91,6 @@ _HOMES = {
     "EagerResult": "umbel.app.eager_results",
     "GroupResult": "umbel.app.group_results",
     "Ignore": "umbel.errors",
-    "Limit": "umbel.app.limits",
     "MaxRetriesExceededError": "umbel.errors",
     "Middleware": "umbel.ports",
     "OperationalError": "umbel.errors",
@@ -104,7 +99,6 @@ _HOMES = {
     "ResultSet": "umbel.app.result_sets",
     "ResultTimeout": "umbel.errors",
     "Retry": "umbel.errors",
-    "Secret": "umbel.app.redaction",
     "Signature": "umbel.workflows.signature",
     "SoftTimeLimitExceeded": "umbel.errors",
     "Task": "umbel.app.task",

@@ -27,8 +27,6 @@ import msgspec
 from umbel.errors import NotSupported
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from umbel.model.assignment import Assignment, Interrupt, PoolEvent
     from umbel.model.bus import Mailbox, Notice
     from umbel.model.delivery import Delivery, Receipt, Settlement
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from umbel.model.queues import FollowUp, Outgoing, Queue, QueueStats
     from umbel.model.revocation import Revocation
     from umbel.model.schedule_entry import ScheduleChange, Scheduled
-    from umbel.model.shared_limits import Held, Token, Wish
     from umbel.model.shelves import Aside, Page, Selection, Shelf, Shelved, Withdrawal
 
 # --- where task messages rest ---------------------------------------------------------------------
@@ -72,12 +69,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     go of it when it next waits without asking for any."""
     counts_all: bool = True
     """``stats`` tells what is claimed and what rests, and ``purge`` drops what rests."""
-    shows_waiting: bool = False
-    """``waiting`` and ``heads`` show what waits to be claimed."""
-    limits: bool = False
-    """``Consumer.gate`` keeps limits that all workers share."""
-    pauses: bool = False
-    """``pause`` and ``resume``: a queue is left alone by everybody."""
     transactions: bool = False
     """``publish_within`` takes part in the caller's own transaction."""
 
@@ -150,43 +141,9 @@ class Broker(ABC):
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         """Return what lies in each of these queues."""
 
-    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:  # noqa: ARG002
-        """Return up to ``limit`` messages that wait to be claimed, from number ``skip`` on.
-
-        As in ``Delivery.raw``, in the order in which they are claimed; nothing is claimed. What is
-        claimed between two calls may make the second one leave out or repeat some. Raises
-        NotSupported where nobody can look (``capabilities.shows_waiting``).
-        """
-        raise NotSupported(
-            f"{type(self).__name__} cannot show what waits in a queue: look with the tools of the "
-            "broker itself."
-        )
-
-    def heads(self, queue: str) -> Sequence[bytes]:  # noqa: ARG002 - for those who override it
-        """Return of each priority in the queue the message that is claimed next; costs little.
-
-        Nothing where nobody can look.
-        """
-        return ()
-
     @abstractmethod
     def purge(self, queue: str) -> int:
         """Drop every message nobody has claimed, resting ones too; return how many."""
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:  # noqa: ARG002 - see below
-        """Have no worker of Umbel claim from these until they are resumed; what runs goes on.
-
-        ``by``: who did it, for people. A queue that is paused already stays as it is. Raises
-        NotSupported (``capabilities.pauses``).
-        """
-        raise NotSupported(
-            "queues are paused in the store, on Redis, PostgreSQL and SQLite: on this broker have"
-            " the workers take from it no more, with `umbel control cancel_consumer`."
-        )
-
-    def resume(self, queues: Sequence[str]) -> None:  # noqa: ARG002 - for those who override it
-        """Let these be claimed from again, and wake the workers. Idempotent."""
-        raise NotSupported("this broker pauses no queues, so there is nothing to resume.")
 
     @abstractmethod
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
@@ -195,10 +152,6 @@ class Broker(ABC):
     @abstractmethod
     def presences(self) -> Sequence[Presence]:
         """Return every worker whose lease is alive."""
-
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:  # noqa: ARG002 - see below
-        """Return the limits under which messages wait, up to ``most`` of them."""
-        return ()
 
     def migrator(self) -> Migrator | None:
         """Return the way to this store's tables; None where there are none to look after."""
@@ -313,12 +266,6 @@ class Consumer(ABC):
         Costs no round trip when ``receive``, ``exchange`` or ``extend`` saw no change.
         """
 
-    def gate(self) -> Gate:
-        """Return the gate of this consumer. Raises NotSupported (``capabilities.limits``)."""
-        raise NotSupported(
-            "limits shared by all workers need a broker that counts: Redis, PostgreSQL or SQLite."
-        )
-
     def reconnect(self) -> None:  # noqa: B027 - nothing to do is right where there is no connection
         """Let go of the connection, which may be deaf; the next call makes a new one.
 
@@ -332,36 +279,6 @@ class Consumer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Return every unsettled claim to the front of its queue, uncounted; end the lease."""
-
-
-class Gate(ABC):
-    """Keeps limits that all workers share. Belongs to its consumer and the thread of that.
-
-    A place under a limit of concurrency is held by a task id for an owner, and is free again when
-    it is released or the owner's lease has ended. A claim for which there is none waits in the
-    store, in the order of the claims of that limit; a place that becomes free is kept for the first
-    of them, which goes to the front of its queue.
-    """
-
-    @abstractmethod
-    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
-        """Return for each claim: 0, it may run; seconds, its turn comes then; None, it waits.
-
-        Which may run holds what it asked for. What waits is no claim of ours any more, and its
-        delivery does not count. What has a turn is still ours, to be put to rest until then, and
-        holds nothing. One atomic step. Raises OperationalError: then all of it may have happened.
-        """
-
-    @abstractmethod
-    def release(self, tokens: Sequence[Token]) -> None:
-        """Give these back as far as they are ours, and let go who waits for them."""
-
-    @abstractmethod
-    def sweep(self, tokens: Sequence[Token]) -> None:
-        """Let go who waits for places of the dead. ``tokens``: all that this consumer holds.
-
-        To be called about as often as the lease is renewed.
-        """
 
 
 # --- where results rest ---------------------------------------------------------------------------
@@ -406,20 +323,7 @@ class ResultBackend(ABC):
         """
         return None
 
-    shared: ClassVar[bool] = True
-    """Whether any process may read any result, any number of times."""
-    drops_expired: ClassVar[bool] = True
-    """Whether what has expired is gone by itself; else ``clean_up`` drops it when it is called."""
-
-    def clean_up(self, before: datetime) -> int:  # noqa: ARG002 - for those who override it
-        """Delete what ended before this moment; return how much. ``before`` is in the app's zone.
-
-        Only where ``drops_expired`` is false: elsewhere there is nothing to do.
-        """
-        return 0
-
-    # Where it cannot count, the header of a chord is looked at until it has ended, if it is shared;
-    # else chords are refused when they are sent. A store without these is whole.
+    # Where it cannot count, chords are refused when they are sent: a store without these is whole.
 
     counts_joins: ClassVar[bool] = False
     """Whether ``join`` and ``fetch_join`` are there, so that chords may rest here."""

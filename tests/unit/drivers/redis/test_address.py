@@ -161,13 +161,3 @@ def test_no_message_tells_the_password() -> None:
 def test_which_servers_are_the_same(one: str, two: str, same: bool) -> None:
     found: Options = read(one, {})
     assert found.address.same_server(read(two, {}).address) is same
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "same"), [("{a}:", "{a}x", True), ("{a}:", "{b}:", False), ("a", "b", True)]
-)
-def test_keys_in_two_slots_are_of_two_servers(one: str, two: str, same: bool) -> None:
-    first, second = (
-        read("redis://h/0", {"global_keyprefix": prefix}).address for prefix in (one, two)
-    )
-    assert first.same_server(second) is same

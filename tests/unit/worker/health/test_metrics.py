@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -38,22 +37,6 @@ def store(at=0.0, **queue):
     stats = QueueStats(**({"name": "mail", "ready": 7, "claimed": 2, "delayed": None} | queue))
     late = entry(next_due=NOW - timedelta(seconds=4))
     return StoreReading(at=at, now=NOW, queues=[stats], entries=[late])
-
-
-def test_the_age_of_the_oldest_is_told_where_messages_tell_their_time():
-    stored = store()
-    assert ("umbel_queue_oldest_age_seconds", "mail") not in written(
-        reading(Meter(ManualClock(), 2), stored=stored)
-    )
-    told = msgspec.structs.replace(stored, oldest={"mail": NOW - timedelta(seconds=90)})
-    assert (
-        written(reading(Meter(ManualClock(), 2), stored=told))[
-            "umbel_queue_oldest_age_seconds", "mail"
-        ]
-        == 90.0
-    )
-    empty = written(reading(Meter(ManualClock(), 2), stored=store(ready=0)))
-    assert empty["umbel_queue_oldest_age_seconds", "mail"] == 0.0
 
 
 def reading(meter, *, seen=None, stored=None):

@@ -6,7 +6,4 @@ from umbel.app.context import Context
 from umbel.app.task import Task
 from umbel.app.task import Task as BaseTask
 
-TaskType = type
-"""The metaclass of tasks: there is none."""
-
-__all__ = ["BaseTask", "Context", "Task", "TaskType"]
+__all__ = ["BaseTask", "Context", "Task"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from umbel.cli.main import umbel as celery
 from umbel_celery.__main__ import main
 
-__all__ = ["celery", "main"]
+__all__ = ["main"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from umbel.app.log_records import (
     LEVEL_NUMBERS as LOG_LEVELS,
 )
@@ -18,19 +16,12 @@ from umbel.app.log_records import (
 )
 from umbel.app.log_records import level_number as mlevel
 
-
-def get_multiprocessing_logger() -> logging.Logger:
-    """Return the logger of the standard library's multiprocessing."""
-    return logging.getLogger("multiprocessing")
-
-
 __all__ = [
     "LOG_LEVELS",
     "ColorFormatter",
     "LoggingProxy",
     "base_logger",
     "get_logger",
-    "get_multiprocessing_logger",
     "get_task_logger",
     "mlevel",
     "task_logger",

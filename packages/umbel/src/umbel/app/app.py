@@ -21,7 +21,6 @@ from umbel.app import (
     bulk,
     context,
     current,
-    frameworks,
     handles,
     launching,
     making,
@@ -36,7 +35,6 @@ from umbel.app.routing import Router
 from umbel.app.send_plan import SendPlan
 from umbel.app.signals import Signal
 from umbel.app.workflow_sending import WorkflowSending
-from umbel.clock import Clock, SystemClock
 from umbel.config.conf import Conf
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
@@ -95,8 +93,6 @@ class App(Decorating, WorkflowSending):
         self.autofinalize = autofinalize
         self.middleware: list[Middleware] = []
         """What stands around every send and run; the first is outermost."""
-        self.clock: Clock = SystemClock()
-        """What delays and expiry are counted from; tests set one that they turn."""
         given = {
             "broker_url": broker,
             "result_backend": backend,
@@ -129,7 +125,8 @@ class App(Decorating, WorkflowSending):
         if set_as_current:
             self.set_current()
         self.on_init()
-        self._fixups = [fixup(self) for fixup in (*frameworks.automatic(), *(fixups or ()))]
+        for fixup in fixups or ():
+            fixup(self)
 
     def _make_signals(self) -> None:
         self.on_configure = Signal(name="app.on_configure")
@@ -197,7 +194,7 @@ class App(Decorating, WorkflowSending):
 
     def now(self) -> datetime:
         """Return the current time in the app's zone, aware."""
-        return self.clock.now().astimezone(self.timezone)
+        return datetime.now(self.timezone)
 
     def uses_utc_timezone(self) -> bool:
         """Tell whether the app's zone is UTC."""

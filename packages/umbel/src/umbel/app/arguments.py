@@ -17,7 +17,6 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from umbel.errors import TaskSignatureMismatch
-from umbel.wire.reprs import MASK
 
 _PLAIN = frozenset({str, int, float, bool, bytes, list, tuple, dict, NoneType})
 """Values of exactly these classes are judged."""
@@ -40,7 +39,6 @@ class ArgumentCheck:
     """The parameters of one task, and whether given arguments fit them. Immutable."""
 
     __slots__ = (
-        "_hidden",
         "_keyword_only",
         "_maximum",
         "_names",
@@ -55,19 +53,9 @@ class ArgumentCheck:
     )
 
     def __init__(
-        self,
-        task_name: str,
-        function: Callable[..., Any],
-        *,
-        bound: bool,
-        types: bool,
-        hidden: Callable[[str], bool] | None = None,
+        self, task_name: str, function: Callable[..., Any], *, bound: bool, types: bool
     ) -> None:
-        """``bound``: the first parameter is the task itself. ``types``: annotations count too.
-
-        ``hidden`` tells which arguments an error must not show.
-        """
-        self._hidden = hidden
+        """``bound``: the first parameter is the task itself. ``types``: annotations count too."""
         self.task_name = task_name
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
@@ -149,10 +137,9 @@ class ArgumentCheck:
             if name in given and type(given[name]) in refused:
                 wanted = self.signature.parameters[name].annotation
                 wanted = wanted if isinstance(wanted, str) else inspect.formatannotation(wanted)
-                hidden = self._hidden is not None and self._hidden(name)
-                value = MASK if hidden else _shown(given[name])
                 return self._error(
-                    f"{name!r} is to be {wanted} and got {value} ({type(given[name]).__name__})"
+                    f"{name!r} is to be {wanted} and got {_shown(given[name])} "
+                    f"({type(given[name]).__name__})"
                 )
         raise AssertionError("called although every type fits")
 

@@ -9,9 +9,7 @@ are names of signatures, which nobody sends as messages; they fail and say so.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import making
@@ -23,8 +21,6 @@ from umbel.workflows.signature import Signature
 if TYPE_CHECKING:
     from umbel.app.app import App
 
-logger = logging.getLogger("umbel.app")
-
 _WORKFLOWS = ("chain", "group", "chord", "chunks")
 
 
@@ -32,7 +28,7 @@ def construct(app: App) -> None:
     """Register them, where the app has no task of that name already."""
     tasks = {
         "celery.accumulate": accumulate,
-        "celery.backend_cleanup": _cleaning(app),
+        "celery.backend_cleanup": backend_cleanup,
         "celery.map": _mapping(app),
         "celery.starmap": _star_mapping(app),
         **{f"celery.{kind}": _refusing(kind) for kind in _WORKFLOWS},
@@ -49,19 +45,8 @@ def accumulate(*args: Any, index: int | None = None) -> Any:
     return args if index is None else args[index]
 
 
-def _cleaning(app: App) -> Callable[..., Any]:
-    def backend_cleanup() -> None:
-        """Delete results older than ``result_expires``.
-
-        Nearly every result store drops by itself what has expired: there it does nothing.
-        """
-        expires = app.settings.result_expires
-        if not expires or not app.has_result_backend or app.result_backend.drops_expired:
-            return
-        deleted = app.result_backend.clean_up(app.now() - timedelta(seconds=expires))
-        logger.info("Results older than %g s are deleted: %d rows", expires, deleted)
-
-    return backend_cleanup
+def backend_cleanup() -> None:
+    """Return at once: each of Umbel's result stores drops by itself what has expired."""
 
 
 def _mapping(app: App) -> Callable[..., Any]:

@@ -221,7 +221,6 @@ class _Bulk:
             serializer=pattern.serializer,
             compression=pattern.compression,
             maxlevels=plan.settings.task_repr_maxlevels,
-            shown=None if plan.redaction is None else plan.shown,
         )
         queue, due_at = pattern.queue, pattern.due_at
         backend = task.own_backend if task is not None else None

@@ -194,21 +194,7 @@ class Context:
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self.__dict__.items() if name != "message"}
-        if self.message is not None:  # shown as its sender wanted it shown
-            shown.update(
-                (name, _Shown(how))
-                for name, how in (("args", self.argsrepr), ("kwargs", self.kwargsrepr))
-                if name in shown and how is not None
-            )
         return f"<Context: {shown!r}>"
-
-
-class _Shown(str):
-    """Text that is its own repr."""
-
-    __slots__ = ()
-
-    __repr__ = str.__str__
 
 
 def _iso(moment: datetime | None) -> str | None:

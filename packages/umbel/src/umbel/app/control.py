@@ -14,7 +14,6 @@ from umbel.app.inspecting import Inspect
 from umbel.config.bus_names import bus_names
 from umbel.control.client import ControlClient, Replies, checked_matcher
 from umbel.errors import NotSupported
-from umbel.model.revocation import stamp_keys
 from umbel.wire.pidbox import Command
 from umbel.wire.serializers import SERIALIZERS
 
@@ -148,17 +147,9 @@ class Control:
         signal: str = "SIGTERM",
         **kwargs: Any,
     ) -> Replies | None:
-        """See that no task runs that has one of these stamps; ``terminate`` ends those that do.
-
-        ``headers``: for each name a value, or several. Kept and told as ``revoke`` does it.
-        """
-        if not destination:
-            keys = list(stamp_keys(headers))
-            revoke_all(self.app, keys, terminate=terminate, signal=signal)
-        if destination or kwargs.get("reply") or self._has_celery_peers():
-            told = {"headers": dict(headers), "terminate": terminate, "signal": signal}
-            return self.broadcast("revoke_by_stamped_headers", told, destination, **kwargs)
-        return None
+        """Have workers of Celery revoke by stamps; workers of Umbel answer that they do not."""
+        told = {"headers": dict(headers), "terminate": terminate, "signal": signal}
+        return self.broadcast("revoke_by_stamped_headers", told, destination, **kwargs)
 
     def rate_limit(
         self,
@@ -167,7 +158,7 @@ class Control:
         destination: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> Replies | None:
-        """Change how often each worker may begin a task: ``10/m``; 0: as often as it comes."""
+        """Change how often a task may run; workers of Umbel answer that they keep no limits yet."""
         told = {"task_name": task_name, "rate_limit": rate_limit}
         return self.broadcast("rate_limit", told, destination, **kwargs)
 
@@ -191,18 +182,6 @@ class Control:
         return sum(broker.purge(name) for name in self.app.router.queues)
 
     discard_all = purge
-
-    def pause(self, queue: str | Sequence[str], by: str = "") -> None:
-        """Have no worker of Umbel claim from these queues until ``resume``; what runs goes on.
-
-        Kept in the store, so it holds for workers that start later too; ``by`` tells others who did
-        it. Raises NotSupported where the broker is RabbitMQ, and OperationalError.
-        """
-        self.app.broker.pause(_names(queue), by=by)
-
-    def resume(self, queue: str | Sequence[str]) -> None:
-        """Let these queues be claimed from again, at once."""
-        self.app.broker.resume(_names(queue))
 
     def add_consumer(
         self,
@@ -269,7 +248,7 @@ class Control:
         destination: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> Replies | None:
-        """Change the bounds of workers that scale by themselves; others answer an error."""
+        """Change the limits of workers that scale by themselves; ours say that they do not yet."""
         return self.broadcast("autoscale", {"max": max, "min": min}, destination, **kwargs)
 
     def pool_restart(
@@ -314,7 +293,3 @@ class Control:
             f"No election is held ({topic!r}, {id!r}, {action!r}): workers of Umbel need no leader,"
             " and one that is alone would bring a worker of Celery down."
         )
-
-
-def _names(queue: str | Sequence[str]) -> list[str]:
-    return [queue] if isinstance(queue, str) else [str(each) for each in queue]

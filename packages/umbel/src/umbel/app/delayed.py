@@ -60,6 +60,10 @@ class Delayed(TaskShelf[DelayedTask]):
         """Yield the tasks, the earliest of each queue first. Reads page by page as consumed."""
         return self.walk(queues, _wanted(ids, task, due_after, due_before), limit)
 
+    def get(self, task_id: str, *, queues: Names = None) -> DelayedTask:
+        """Return one task by its id or key. Raises NotResting."""
+        return self.one(task_id, queues)
+
     def count(
         self,
         *,
@@ -70,7 +74,11 @@ class Delayed(TaskShelf[DelayedTask]):
     ) -> int:
         """Return how many there are; without filters the broker knows without looking at them."""
         wanted = _wanted(None, task, due_after, due_before)
-        return self.number(queues, wanted, lambda stats: stats.delayed)
+        if wanted == Wanted():
+            self.shelves()
+            stats = self._app.broker.stats(names(queues) or self.queues())
+            return sum(one.delayed or 0 for one in stats)
+        return sum(len(found) for _, found in self.pages(queues, wanted))
 
     def cancel(
         self,

@@ -1,8 +1,8 @@
 """Running a task here and now: ``Task.apply``, and every call while ``task_always_eager`` is on.
 
 The run itself is ``running.run_task``, the same as in a worker. What a worker would have done with
-its outcome is done here: retries run at once, error callbacks run here, callbacks are sent (or run,
-while ``task_always_eager`` is on), and the result is stored where that was asked for.
+its outcome is done here: retries run at once, callbacks and errbacks are sent (or run, while
+``task_always_eager`` is on), and the result is stored where that was asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from umbel.errors import TaskError
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import Failed, Ignored, Outcome, Rejected, Retried, Succeeded
 from umbel.wire.serializers import SERIALIZERS
-from umbel.workflows.signature import maybe_signature
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -157,37 +156,21 @@ def _store(task: Task[..., Any], result: EagerResult[Any], request: Context) -> 
 def _call_back(
     task: Task[..., Any], message: TaskMessage, request: Context, outcome: Outcome
 ) -> None:
-    """Send the callbacks with the value, or run the error callbacks with the failure."""
+    """Send what follows: callbacks with the value, errbacks with the failure."""
     if isinstance(outcome, Succeeded):
         for callback in message.callbacks or ():
             task.app.send_signature(callback, (outcome.value,))
     elif isinstance(outcome, Failed):
         error = outcome.error
         for errback in message.errbacks or ():
-            call_errback(task.app, errback, message.id, request, error)
+            if not called_here(task.app, errback, request, error):
+                task.app.send_signature(errback, (message.id,))
 
 
-def call_errback(
-    app: App, errback: Mapping[str, Any], failed_id: str, request: Context, error: BaseException
-) -> None:
-    """Run an error callback here, in one of Celery's calling styles.
-
-    One whose task is not known here is sent.
-    """
-    if _called_with_error(app, errback, request, error):
-        return
-    if not errback.get("subtask_type") and errback["task"] not in app.tasks:
-        app.send_signature(errback, (failed_id,))
-        return
-    found = maybe_signature(errback, app=app)
-    assert found is not None
-    found.apply((failed_id,))
-
-
-def _called_with_error(
+def called_here(
     app: App, errback: Mapping[str, Any], request: Context, error: BaseException
 ) -> bool:
-    """Call an errback that wants (request, exception, traceback); tell whether it did.
+    """Call an errback that wants (request, exception, traceback); others are sent.
 
     Celery's rule: a registered, unbound task that takes more than one argument beside those it
     already has is called in place.

@@ -22,23 +22,22 @@ from umbel.errors import ChordError
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import Failed, Succeeded
-from umbel.workflows import policies
 from umbel.workflows.advancing import (
     Errback,
     NeverBegun,
+    Part,
     Slot,
     body_workflow,
     callbacks_of,
     errbacks_of,
     errbacks_of_body,
+    header_values,
     never_begun,
     next_step,
     slot_of,
 )
-from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
-from umbel.workflows.planning import Sig
-from umbel.workflows.policies import Part, header_values
+from umbel.workflows.planning import Launch, Sig, launches
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -51,7 +50,6 @@ class _Header:
     def __init__(self) -> None:
         self.size: int | None = None
         self.parts: dict[tuple[str, int | None], Part] = {}
-        self.closed = False
 
 
 def run(app: App, whole: Sig, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
@@ -153,17 +151,15 @@ class _Work:
     def _fill(self, slot: Slot | None, state: str, value: Any, message: TaskMessage) -> None:
         if slot is None:
             return
-        header = self._header(slot.join_for(state))
+        header = self._header(slot.join_id)
         header.parts.setdefault((slot.task_id, slot.index), Part(slot.task_id, state, value))
-        if header.closed or header.size is None or len(header.parts) < header.size:
+        if header.size is None or len(header.parts) < header.size:
             return
-        policy = policies.of_body(slot.body)
-        for join_id in policies.all_joins(slot.join_id, policy):
-            self._header(join_id).closed = True
+        del self._headers[slot.join_id]
         last = float("inf")
         order = sorted(header.parts, key=lambda key: last if key[1] is None else key[1])
         try:
-            values = header_values([header.parts[key] for key in order], policy)
+            values = header_values([header.parts[key] for key in order])
         except ChordError as error:
             self._leave_out(never_begun([slot.body]), error, None, message)
             for errback in errbacks_of_body(slot.body):
@@ -190,4 +186,5 @@ class _Work:
         error: BaseException,
     ) -> None:
         for errback in errbacks:
-            eager.call_errback(self._app, errback.signature, errback.failed_id, request, error)
+            if not eager.called_here(self._app, errback.signature, request, error):
+                self._app.send_signature(errback.signature, (errback.failed_id,))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from umbel.app.app import App
     from umbel.app.delayed import Delayed
     from umbel.app.events import Events
-    from umbel.app.explaining import Explanation
     from umbel.app.log_setup import AppLogging
     from umbel.app.periodic import PeriodicTasks
     from umbel.app.quarantine import Quarantine
@@ -44,6 +43,7 @@ _ABSENT: dict[str, str] = {
     "pool": _OWN_CONNECTIONS,
     "producer_or_acquire": _OWN_CONNECTIONS,
     "producer_pool": _OWN_CONNECTIONS,
+    "setup_security": "signing messages is not built yet in this version",
     "steps": f"{_ENGINE}; watch the worker by the signals (umbel.app.signals)",
     "user_options": f"{_ENGINE}; give your own options to your own program, and settings by -X",
     "WorkController": f"{_ENGINE}; start a worker by app.worker_main(argv)",
@@ -128,35 +128,6 @@ class Familiar(Connected):
         from umbel.app.delayed import Delayed  # noqa: PLC0415 - as above
 
         return Delayed(self._app)
-
-    def setup_security(self, *given: Any, **options: Any) -> None:
-        """Sign every message, and read only what somebody trusted has signed: Celery's ``auth``.
-
-        ``allowed_serializers``, ``key``, ``key_password``, ``cert``, ``store``, ``digest``,
-        ``serializer`` as there; by default what the settings ``security_…`` say. Counts for the
-        whole process. Raises ImproperlyConfigured.
-        """
-        from umbel.app.securing import setup_security  # noqa: PLC0415 - few sign
-
-        setup_security(self._app, *given, **options)
-
-    def explain(
-        self,
-        task_id: str,
-        *,
-        timeout: float = 1.0,
-        depth: int = 100_000,
-        queues: Sequence[str] = (),
-    ) -> Explanation:
-        """Return why this task is not running, or where it is. Any thread.
-
-        ``timeout``: seconds to wait for workers, where they must be asked; ``depth``: messages of
-        each queue that are looked at; ``queues``: more of them than those of the app, of its tasks
-        and of workers. Raises OperationalError.
-        """
-        from umbel.app.explaining import explain  # noqa: PLC0415 - as above
-
-        return explain(self._app, task_id, timeout=timeout, depth=depth, queues=queues)
 
     @cached_property
     def events(self) -> Events:

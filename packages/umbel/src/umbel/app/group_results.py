@@ -5,16 +5,14 @@ Made by groups, by result tuples and by ``restore``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Self, cast
 
-from umbel.app.result_reading import ResultHome, accepted
+from umbel.app.result_reading import ResultHome
 from umbel.app.result_sets import ResultSet
 from umbel.app.result_trees import ResultBase, as_tuple_or_none, result_from_tuple
-from umbel.config.driver_options import keeps_rows
 from umbel.errors import BackendGetMetaError
 from umbel.ports import ResultBackend
-from umbel.wire.result_meta import read_column
 from umbel.wire.serializers import SERIALIZERS
 from umbel.workflows import binding
 from umbel.workflows.binding import R
@@ -38,10 +36,7 @@ class GroupResult(ResultSet[R]):
     def save(self, backend: ResultBackend | None = None) -> Self:
         """Remember the members under the group's id, as long as results are kept."""
         settings = self.app.settings
-        members = self.as_tuple()
-        # Celery's tables keep the tuple itself, every other store a document with it.
-        kept = members if keeps_rows(settings.result_backend) else {"result": members}
-        document = SERIALIZERS.get(settings.result_serializer).dumps(kept)
+        document = SERIALIZERS.get(settings.result_serializer).dumps({"result": self.as_tuple()})
         expires = settings.result_expires or None
         (backend or self.backend).store_group(str(self.id), document, expires)
         return self
@@ -62,16 +57,9 @@ class GroupResult(ResultSet[R]):
         document = (backend or home.result_backend).fetch_group(id)
         if document is None:
             return None
-        settings = home.settings
-        stored = read_column(
-            document,
-            serializer=SERIALIZERS.get(settings.result_serializer),
-            accept=accepted(settings),
-            what=f"what is saved as group {id}",
-        )
+        stored = SERIALIZERS.get(home.settings.result_serializer).loads(document)
         try:
-            members = stored["result"] if isinstance(stored, Mapping) else stored
-            return cast("GroupResult[Any]", result_from_tuple(members, home))
+            return cast("GroupResult[Any]", result_from_tuple(stored["result"], home))
         except (KeyError, TypeError, ValueError) as error:
             raise BackendGetMetaError(f"what is saved as group {id} is not a group") from error
 

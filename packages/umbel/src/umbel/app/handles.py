@@ -24,7 +24,7 @@ from umbel.app.result_reading import (
 from umbel.app.result_trees import ResultBase, ResultTree, leaves_of
 from umbel.errors import OperationalError, ResultTimeout, TaskError
 from umbel.model.outcome import PROPAGATE_STATES, READY_STATES, ResultRecord
-from umbel.model.revocation import Revocation, stamp_keys
+from umbel.model.revocation import Revocation
 from umbel.ports import ResultBackend
 from umbel.workflows import binding
 from umbel.workflows.binding import R
@@ -233,7 +233,7 @@ class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
         leaves: dict[str, AsyncResult[Any]] = {}
         node = self.parent
         while node is not None:
-            for leaf in () if node.members_may_fail else leaves_of(node):
+            for leaf in leaves_of(node):
                 leaf._throw_if_failed()
                 if leaf._cache is None and not leaf.ignored:
                     leaves[leaf.id] = leaf
@@ -315,19 +315,6 @@ class AsyncResult(StoredMetadata, ResultTree, Generic[R]):
         on, unless ``terminate``; ``signal`` is how, in pools that have processes.
         """
         revoke_all(self.app, [self.id], terminate=terminate, signal=signal)
-
-    def revoke_by_stamped_headers(
-        self,
-        headers: Mapping[str, Any],
-        connection: Any = None,  # noqa: ARG002 - as above
-        terminate: bool = False,
-        signal: str | None = None,
-        wait: bool = False,  # noqa: ARG002 - as above
-        timeout: float | None = None,  # noqa: ARG002 - as above
-    ) -> None:
-        """See that no task with one of these stamps runs, be it this one or another."""
-        keys = list(stamp_keys(headers))
-        revoke_all(self.app, keys, terminate=terminate, signal=signal)
 
     # --- itself -----------------------------------------------------------------------------------
 

@@ -19,9 +19,8 @@ from umbel.model.outcome import READY_STATES
 from umbel.wire.gathering import GATHERING_TASK
 from umbel.wire.join_part import decode_part
 from umbel.wire.serializers import SERIALIZERS
-from umbel.workflows import policies
+from umbel.workflows.advancing import Part, header_values
 from umbel.workflows.headers import HeaderOver
-from umbel.workflows.policies import Part, header_values
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -53,7 +52,7 @@ def chord_unlock(
     app = self.app
     pause = interval or app.settings.result_chord_retry_interval
     try:
-        parts = _look(app, group_id, policies.of_body(callback), result)
+        parts = _look(app, group_id, result)
     except OperationalError as error:
         # Nobody else goes on with this chord: it is tried until the store is back.
         raise self.retry(countdown=pause, exc=error) from error
@@ -63,27 +62,22 @@ def chord_unlock(
         raise _over(group_id, callback, parts)
 
 
-def _look(app: App, group_id: str, policy: str, result: Any) -> list[Part] | None:
+def _look(app: App, group_id: str, result: Any) -> list[Part] | None:
     """Return how the members ended, None when there is nothing to do any more.
 
     Raises OperationalError, and _NotYet while a member has not ended.
     """
-    known = False
-    for join_id in policies.all_joins(group_id, policy) if app.result_backend.counts_joins else ():
-        found = app.result_backend.fetch_join(join_id)
-        if found is not None and found.complete:
-            return _parts(app, found)
-        known = known or (found is not None and (found.closed or found.size is not None))
-    if known:
+    found = app.result_backend.fetch_join(group_id) if app.result_backend.counts_joins else None
+    if found is not None and (found.closed or found.size is not None):
         # Closed: done before. Still open: whoever fills the last slot sends again.
-        return None
+        return _parts(app, found) if found.complete else None
     return _looked_up(app, result) if isinstance(result, list | tuple) else None
 
 
 def _over(join_id: str, body: Mapping[str, Any], parts: Sequence[Part]) -> Ignore:
     directive = Ignore(f"the header of chord {join_id} is over")
     try:
-        end = HeaderOver(join_id, body, header_values(parts, policies.of_body(body)), None)
+        end = HeaderOver(join_id, body, header_values(parts), None)
     except ChordError as error:
         end = HeaderOver(join_id, body, None, error)
     directive.outgoing = end

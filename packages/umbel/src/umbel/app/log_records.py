@@ -6,12 +6,10 @@ touches a handler or the root logger.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, ClassVar, TextIO
 
 from umbel.app.context import current
@@ -146,66 +144,6 @@ class TaskFormatter(ColorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         self._filter.filter(record)
         return super().format(record)
-
-
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message",
-    "asctime",
-    "task_id",
-    "task_name",
-    "taskName",
-}
-"""What every record has; anything else came with ``extra``."""
-
-
-class JsonFormatter(ColorFormatter):
-    """A formatter that writes one JSON object a line.
-
-    ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``process``, ``pid``; in a task
-    ``task_id`` and ``task_name``; with an error ``exception``; and what came with ``extra``, where
-    JSON has no form for a value its text. Never raises for what is in a record.
-    """
-
-    _filter = TaskFilter()
-
-    def __init__(self, process_name: str | None = None) -> None:
-        super().__init__(use_color=False, process_name=process_name)
-
-    def format(self, record: logging.LogRecord) -> str:
-        self._filter.filter(record)
-        moment = datetime.fromtimestamp(record.created, UTC)
-        line: dict[str, Any] = {
-            "time": moment.isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            "process": self.process_name or record.processName,
-            "pid": record.process,
-        }
-        if record.__dict__["task_id"] != OUTSIDE:
-            line["task_id"] = record.__dict__["task_id"]
-            line["task_name"] = record.__dict__["task_name"]
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            line["stack"] = record.stack_info
-        more = {name: one for name, one in record.__dict__.items() if name not in _STANDARD}
-        try:
-            return json.dumps({**more, **line}, ensure_ascii=False, default=_text_of)
-        except (TypeError, ValueError, RecursionError):  # keys that are no text, circles
-            return json.dumps({**line, "extra": _text_of(more)}, ensure_ascii=False)
-
-
-def _text_of(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as error:  # noqa: BLE001 - a log line must not fail what it tells of
-        return f"<{type(value).__name__}: its str raised {type(error).__name__}>"
-
-
-def of_task(name: str | None, task_id: str | None) -> dict[str, str | None]:
-    """Return what a record about a task brings as ``extra``, where no task is running."""
-    return {"task_id": task_id, "task_name": name}
 
 
 class LoggingProxy:

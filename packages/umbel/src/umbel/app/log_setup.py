@@ -34,16 +34,12 @@ class AppLogging:
         redirect_level: str = "WARNING",
         colorize: bool | None = None,
         hostname: str | None = None,
-        json: bool | None = None,
     ) -> bool:
         """Set logging up, and send what is printed to the log where ``redirect_stdouts``.
 
-        ``json``: one object a line; None: as the setting ``worker_log_json`` says. Returns whether
-        it did: not where a ``setup_logging`` receiver has.
+        Returns whether it did: not where a ``setup_logging`` receiver has.
         """
-        done = self.setup_logging_subsystem(
-            loglevel, logfile, colorize=colorize, hostname=hostname, json=json
-        )
+        done = self.setup_logging_subsystem(loglevel, logfile, colorize=colorize, hostname=hostname)
         if redirect_stdouts:
             plan = self._plan(loglevel, logfile, hostname)
             logs.redirect_standard_streams(
@@ -58,15 +54,12 @@ class AppLogging:
         format: str | None = None,  # noqa: A002 - Celery's name
         colorize: bool | None = None,
         hostname: str | None = None,
-        json: bool | None = None,
         **_: Any,
     ) -> bool:
         """Give the loggers their handlers, as a worker's; once, a second call does nothing."""
         if self.already_setup:
             return False
         plan = self._plan(loglevel, logfile, hostname)
-        if json is not None:
-            plan = msgspec.structs.replace(plan, json=json)
         if format is not None:
             plan = msgspec.structs.replace(plan, format=format)
         if colorize is not None:

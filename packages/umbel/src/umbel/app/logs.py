@@ -26,7 +26,6 @@ from umbel.app.log_records import (
     REDIRECTED,
     TASK,
     ColorFormatter,
-    JsonFormatter,
     LoggingProxy,
     TaskFilter,
     TaskFormatter,
@@ -69,8 +68,6 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
     hijack: bool
     redirect: bool
     redirect_level: str
-    json: bool = False
-    """One JSON object a line; the formats then do not matter."""
 
 
 def log_plan(
@@ -80,7 +77,6 @@ def log_plan(
     loglevel: str | int | None = None,
     logfile: str | None = None,
     no_color: bool = False,
-    json: bool | None = None,
 ) -> LogPlan:
     """Make the plan from the settings and from what the command line said.
 
@@ -108,7 +104,6 @@ def log_plan(
         hijack=settings.worker_hijack_root_logger,
         redirect=settings.worker_redirect_stdouts,
         redirect_level=str(settings.worker_redirect_stdouts_level),
-        json=settings.worker_log_json if json is None else json,
     )
 
 
@@ -185,16 +180,10 @@ def _install(
     handler = _open_handler(plan, process_index)
     stream = getattr(handler, "stream", None)
     color = wants_color(stream, plan.color)
-    formatter = ColorFormatter(plan.format, plan.datefmt, color, process_name)
-    of_tasks: ColorFormatter = TaskFormatter(
-        plan.task_format, plan.task_datefmt, color, process_name
-    )
-    if plan.json:
-        formatter = of_tasks = JsonFormatter(process_name)
-    handler.setFormatter(formatter)
+    handler.setFormatter(ColorFormatter(plan.format, plan.datefmt, color, process_name))
     _installed.add(root, handler)
     handler = _open_handler(plan, process_index)
-    handler.setFormatter(of_tasks)
+    handler.setFormatter(TaskFormatter(plan.task_format, plan.task_datefmt, color, process_name))
     task_logger.setLevel(plan.level)
     task_logger.propagate = False
     _installed.add(task_logger, handler)
@@ -245,12 +234,6 @@ def redirect_standard_streams(plan: LogPlan) -> None:
         stream: TextIO | LoggingProxy | None = getattr(sys, name)
         if not isinstance(stream, LoggingProxy):
             setattr(sys, name, LoggingProxy(logger, plan.redirect_level))
-
-
-def node_name(given: str) -> str:
-    """Return the full name of a node, ``name@host``; ``%h`` is the host, ``%n`` ``celery``."""
-    node = expand_node_format(given, f"celery@{socket.gethostname()}")
-    return node if "@" in node else f"{node}@{socket.gethostname()}"
 
 
 def expand_node_format(pattern: str, node: str, process_index: int = 0) -> str:

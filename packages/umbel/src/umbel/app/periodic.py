@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from umbel.app import sending
-from umbel.config.driver_options import keeps_rows
 from umbel.errors import EncodeError, ImproperlyConfigured, UmbelError, UsageError
 from umbel.model.schedule_entry import CatchUp, ScheduleEntry
 from umbel.schedules import Schedule, crontab, to_schedule
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.beat")
 
-CLEANUP = "celery.backend_cleanup"
 KEYS = (
     *("task", "schedule", "args", "kwargs", "options", "relative"),
     *("catch_up", "deadline", "jitter"),
@@ -130,22 +128,7 @@ class PeriodicTasks:
         self._app.finalize(auto=True)  # receivers of on_after_finalize may add entries
         given = self._app.settings.beat_schedule
         found = {name: self._read(name, each, "beat_schedule") for name, each in given.items()}
-        return {**self._nightly(), **found, **self._added}
-
-    def _nightly(self) -> Mapping[str, PeriodicTask]:
-        """Return what Celery's beat adds: at four, the results that have expired are deleted.
-
-        Only where the store does not drop them by itself.
-        """
-        app = self._app
-        if not app.settings.result_expires or not keeps_rows(app.settings.result_backend):
-            return {}
-        entry = {
-            "task": CLEANUP,
-            "schedule": crontab(minute="0", hour="4"),
-            "options": {"expires": 12 * 3600},
-        }
-        return {CLEANUP: self._read(CLEANUP, entry, "the cleanup of results")}
+        return {**found, **self._added}
 
     def _read(self, name: str, definition: Any, where: str) -> PeriodicTask:
         what = f"{where}: the entry {name!r}"

@@ -60,6 +60,10 @@ class Quarantine(TaskShelf[QuarantinedTask]):
         """Yield the tasks, the oldest of each queue first. Reads page by page as it is consumed."""
         return self.walk(queues, _wanted(ids, task, error, older_than), limit)
 
+    def get(self, task_id: str, *, queues: Names = None) -> QuarantinedTask:
+        """Return one task by its id or key. Raises NotResting."""
+        return self.one(task_id, queues)
+
     def count(
         self,
         *,
@@ -70,7 +74,11 @@ class Quarantine(TaskShelf[QuarantinedTask]):
     ) -> int:
         """Return how many there are; without filters the broker knows without looking at them."""
         wanted = _wanted(None, task, error, older_than)
-        return self.number(queues, wanted, lambda stats: stats.quarantined)
+        if wanted == Wanted():
+            self.shelves()
+            stats = self._app.broker.stats(names(queues) or self.queues())
+            return sum(one.quarantined for one in stats)
+        return sum(len(found) for _, found in self.pages(queues, wanted))
 
     def retry(
         self,

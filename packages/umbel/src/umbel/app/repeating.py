@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -18,19 +17,19 @@ from umbel.app import options
 from umbel.app.context import Context
 from umbel.app.send_plan import Call
 from umbel.app.sending import told_before
-from umbel.app.workflow_calls import counting_backend, look_pause, prepared
+from umbel.app.workflow_calls import prepared
 from umbel.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, Retry, UsageError
 from umbel.model.delivery import Effects
 from umbel.model.join import GrowJoin, OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import new_id
-from umbel.workflows import policies
-from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import assign_ids, handle_on, ids_after
 from umbel.workflows.planning import (
     WORKFLOWS,
+    Launch,
     add_links,
     chain_sig,
+    launches,
     named,
     normal,
     placed,
@@ -224,9 +223,7 @@ def _replaced_by_workflow(task: Task[..., Any], signature: Mapping[str, Any]) ->
     if request.stamped_headers:
         family.update(stamps=request.stamps, stamped_headers=request.stamped_headers)
     begun: list[Launch | OpenJoin] = []
-    # An eager run counts by itself.
-    look = (lambda: None) if request.is_eager else partial(look_pause, task.app)
-    for step in launches(sig, expires=task.app.settings.result_chord_expires, look=look):
+    for step in launches(sig, expires=task.app.settings.result_chord_expires):
         if isinstance(step, Launch):
             step = Launch(step.task, step.args, step.kwargs, {**step.options, **family})  # noqa: PLW2901
         begun.append(step)
@@ -254,20 +251,17 @@ def added_to_chord(task: Task[..., Any], signature: Mapping[str, Any], *, lazy: 
     """Have the chord of this run wait for one call more; return its handle, or it if ``lazy``.
 
     The call is sent, and counted, together with the end of this run; a run that is retried adds
-    nothing. Raises ValueError where the run is in no chord, NoResultBackend where nothing counts.
+    nothing. Raises ValueError where the run is in no chord.
     """
     request = task.request
     if not request.chord or not request.group:
         raise ValueError(f"{task.name} does not run in a chord, so nothing can be added to it.")
-    if not request.is_eager:
-        counting_backend(task.app)
     whole = read_all(signature)
     assign_ids(whole, ids_after(request.id, "added", request.retries, len(request.additions)))
     sig = placed(normal(whole, single=True), {"group_id": request.group, "chord": request.chord})
     family = {"root_id": request.root_id, "parent_id": request.id}
     outgoing: list[Any] = []
-    policy = policies.of_body(request.chord)
-    grow = GrowJoin(policies.join_grown(request.group, policy))
+    grow = GrowJoin(request.group)
     for step in () if lazy else launches(sig):
         if isinstance(step, OpenJoin):
             raise UsageError(f"{task.name}.add_to_chord takes a task or a chain, not a group.")

@@ -6,7 +6,6 @@ Called by ``handles`` and ``result_sets``. Reads and decodes; waits for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 from umbel.errors import ResultTimeout, TaskError
@@ -14,7 +13,6 @@ from umbel.model.outcome import EXCEPTION_STATES, ResultRecord
 from umbel.ports import Broker, ResultBackend
 from umbel.wire import result_meta
 from umbel.wire.portable_errors import from_portable
-from umbel.wire.result_row import ROW_MARK
 from umbel.wire.serializers import SERIALIZERS
 
 if TYPE_CHECKING:
@@ -28,11 +26,6 @@ class ResultHome(Protocol):
     @property
     def settings(self) -> Settings:
         """The settings now in force."""
-        ...
-
-    @property
-    def timezone(self) -> tzinfo:
-        """The zone of times that tell none."""
         ...
 
     @property
@@ -74,27 +67,11 @@ def read_record(home: ResultHome, record: ResultRecord) -> dict[str, Any]:
 
     Raises DecodeError, BackendGetMetaError.
     """
-    settings, document = home.settings, record.document
-    serializer = SERIALIZERS.get(settings.result_serializer)
-    if document.startswith(ROW_MARK):
-        meta = result_meta.decode_row(
-            document,
-            task_id=record.task_id,
-            serializer=serializer,
-            accept=accepted(settings),
-            timezone=home.timezone,
-        )
-    else:
-        meta = result_meta.decode(document, serializer=serializer)
+    serializer = SERIALIZERS.get(home.settings.result_serializer)
+    meta = result_meta.decode(record.document, serializer=serializer)
     if meta["status"] in EXCEPTION_STATES:
         meta["result"] = _exception(meta)
     return meta
-
-
-def accepted(settings: Settings) -> frozenset[str]:
-    """Return the content types that results may have beside that of the result serializer."""
-    names = settings.result_accept_content or settings.accept_content
-    return SERIALIZERS.content_types(names)
 
 
 def _exception(meta: Mapping[str, Any]) -> BaseException | None:

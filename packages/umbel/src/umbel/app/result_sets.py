@@ -21,9 +21,6 @@ from umbel.ports import ResultBackend
 from umbel.workflows import binding
 from umbel.workflows.binding import R
 
-MANY = 1000
-"""Of a set of more members, values that were walked are not remembered."""
-
 Callback = Callable[[str, Any], object]
 
 
@@ -144,14 +141,9 @@ class ResultSet(ResultMembers, Generic[R]):
     def iterate(
         self, timeout: float | None = None, propagate: bool = True, interval: float = 0.5
     ) -> Iterator[R]:
-        """Walk the values in the order in which members are over. Raises as ``get``.
-
-        Values of a set of more than ``MANY`` are not remembered by its handles, where a store has
-        them still: so any number can be walked in the memory of the handles.
-        """
+        """Walk the values in the order in which members are over. Raises as ``get``."""
         for position in self._settling(timeout, None, True, interval, None):
             yield self._value(position, propagate)
-            self._let_go(position)
 
     def _settling(
         self,
@@ -216,7 +208,6 @@ class ResultSet(ResultMembers, Generic[R]):
         try:
             async for position in settling:
                 yield self._value(position, propagate=True)
-                self._let_go(position)
         finally:
             await cast("Any", settling).aclose()
 
@@ -253,14 +244,6 @@ class ResultSet(ResultMembers, Generic[R]):
         if isinstance(member, ResultSet):
             return member.join(propagate=propagate, disable_sync_subtasks=False)
         return member.get(propagate=propagate, disable_sync_subtasks=False, follow_parents=False)
-
-    def _let_go(self, position: int) -> None:
-        if len(self.results) <= MANY:
-            return
-        for run in leaves_of(self.results[position]):
-            # What came by message (rpc://) is nowhere else.
-            if run._cache is not None and run.backend.counts_joins:
-                run._cache = None
 
     def _timed_out(
         self, gathering: Gathering, timeout: float | None, trouble: Exception | None

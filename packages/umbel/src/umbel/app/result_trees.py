@@ -16,7 +16,6 @@ from umbel.workflows import binding
 
 if TYPE_CHECKING:
     from umbel.app.handles import AsyncResult
-    from umbel.app.result_graphs import DependencyGraph, GraphFormatter
 
 
 class ResultBase:
@@ -26,8 +25,6 @@ class ResultBase:
 
     parent: ResultBase | None
     """What had to run before this, in a chain."""
-    members_may_fail: bool = False
-    """Whether what comes after this may succeed although members failed: by a chord's policy."""
 
 
 class ResultTree(ResultBase):
@@ -79,25 +76,6 @@ class ResultTree(ResultBase):
         for _, node in self.iterdeps():
             value = node.get()
         return value
-
-    def build_graph(
-        self, intermediate: bool = False, formatter: GraphFormatter | None = None
-    ) -> DependencyGraph:
-        """Return the tree below this run as a graph. Raises as ``iterdeps``."""
-        from umbel.app import result_graphs  # noqa: PLC0415 - few programs draw
-
-        drawn = formatter or result_graphs.GraphFormatter(root=self.id, shape="oval")
-        graph = result_graphs.DependencyGraph(formatter=drawn)
-        for parent, node in self.iterdeps(intermediate=intermediate):
-            graph.add_arc(node)
-            if parent is not None:
-                graph.add_edge(parent, node)
-        return graph
-
-    @property
-    def graph(self) -> DependencyGraph:
-        """The tree below this run as a graph. Raises IncompleteStream where one is not over."""
-        return self.build_graph()
 
     def as_tuple(self) -> tuple[tuple[str, Any], None]:
         """Return the form in which a handle travels."""

@@ -295,21 +295,11 @@ def queue_from(given: Any, settings: Settings, name: str | None = None) -> Queue
         exchange_type=fields.get("exchange_type") or kind or settings.task_default_exchange_type,
         max_priority=priority or settings.task_queue_max_priority,
         arguments=arguments,
-        binding_arguments=dict(fields.get("binding_arguments") or {}),
-        consumer_arguments=dict(fields.get("consumer_arguments") or {}),
     )
 
 
 def _attributes(given: Any) -> Mapping[str, Any]:
-    names = (
-        "name",
-        "exchange",
-        "routing_key",
-        "queue_arguments",
-        "binding_arguments",
-        "consumer_arguments",
-        "max_priority",
-    )
+    names = ("name", "exchange", "routing_key", "queue_arguments", "max_priority")
     return {name: getattr(given, name, None) for name in names}
 
 
@@ -338,8 +328,6 @@ def _listed_queues(settings: Settings, default: Queue) -> list[Queue]:
             exchange_type=default.exchange_type,
             max_priority=queue.max_priority,
             arguments=queue.arguments,
-            binding_arguments=queue.binding_arguments,
-            consumer_arguments=queue.consumer_arguments,
         )
         for queue in queues
     ]

@@ -17,7 +17,6 @@ import asyncio
 import logging
 import os
 import random
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
@@ -26,7 +25,7 @@ from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from umbel.app import context, signals, tracers
+from umbel.app import context, signals
 from umbel.errors import Ignore, Reject, Retry, TaskInterrupted
 from umbel.model.outcome import (
     Failed,
@@ -60,16 +59,6 @@ class ErrorInfo:
         self.tb = error.__traceback__
         self.traceback = traceback_text(error)
 
-    @property
-    def __class__(self) -> Any:
-        # Instrumentation asks whether it is one of billiard's, and takes it apart only then.
-        einfo = sys.modules.get("billiard.einfo")
-        return type(self) if einfo is None else einfo.ExceptionInfo
-
-    @__class__.setter
-    def __class__(self, _: Any) -> None:
-        raise TypeError("what a handler is told of an exception keeps its class")
-
     def __str__(self) -> str:
         return self.traceback
 
@@ -82,11 +71,11 @@ def run_task(task: Task[..., Any], message: TaskMessage, request: Context) -> Ou
     """
     context.push(task, request)
     try:
-        app = task.app
-        if not app.middleware and tracers.seam.builder is None:
+        middleware = task.app.middleware
+        if not middleware:
             return _run(task, request)
-        call = tracers.traced(task, message, request, lambda: _run(task, request))
-        for layer in reversed(app.middleware):
+        call: Callable[[], Outcome] = lambda: _run(task, request)  # noqa: E731 - the innermost call
+        for layer in reversed(middleware):
             call = _wrapped(layer.around_run, message, call)
         return call()
     except Exception as error:  # noqa: BLE001 - a middleware's failure is the run's failure
@@ -101,7 +90,7 @@ async def run_task_async(task: Task[..., Any], message: TaskMessage, request: Co
     Middleware is synchronous and would have to wait for the loop it runs on, so a task whose app
     has any runs on a thread of its own.
     """
-    if tracers.wraps_runs(task.app):
+    if task.app.middleware:
         return await asyncio.to_thread(run_task, task, message, request)
     context.push(task, request)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, options
 from umbel.app.publish_policy import RetryPolicy
-from umbel.app.redaction import Redaction, name_pattern
 from umbel.errors import QueueNotFound
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing, Queue
@@ -150,33 +148,18 @@ class SendPlan:
         "_shadow_name",
         "_soft_time_limit",
         "_time_limit",
-        "_timestamps",
         "app",
         "compression",
-        "hides_result",
         "name",
-        "redaction",
         "settings",
         "task",
     )
 
-    def __init__(
-        self,
-        app: App,
-        name: str,
-        task: Task[..., Any] | None,
-        redaction: Redaction | None = None,
-    ) -> None:
+    def __init__(self, app: App, name: str, task: Task[..., Any] | None) -> None:
         self.app = app
         self.name = name
         self.task = task
         settings = self.settings = app.settings
-        if redaction is None:
-            redaction = Redaction(name_pattern(tuple(settings.task_redact)))
-        self.hides_result = redaction.hides_result
-        """Logs and events do not show what it returns."""
-        self.redaction = redaction or None
-        """None where no call can have anything to hide."""
         own = {} if task is None else {key: task.own_attribute(key) for key in _TASK_DEFAULTS}
         self._defaults = {key: value for key, value in own.items() if value is not None}
         # Only there is an address of ours in the message more than a name.
@@ -206,8 +189,6 @@ class SendPlan:
         self._ignore_result = bool(merged.get("ignore_result", settings.task_ignore_result))
         self._inherit_priority = settings.task_inherit_parent_priority
         self._levels = settings.task_repr_maxlevels
-        # So that one can tell how long a message has waited. Celery's messages do not say.
-        self._timestamps = settings.profile == "umbel"
         self._policy = RetryPolicy.from_mapping(settings.task_publish_retry_policy)
         usual = {"queue", "priority", "serializer", "compression", "time_limit", "soft_time_limit"}
         self._dynamic = (
@@ -233,17 +214,12 @@ class SendPlan:
         root_id, parent_id, priority = task_id, None, self._priority
         if context.current.get() is not None:
             root_id, parent_id, priority = self._lineage(task_id, priority)
-        argsrepr = kwargsrepr = None
-        if self.redaction is not None:
-            argsrepr, kwargsrepr = self.redaction.shown(args, kwargs)
         return Call(
             TaskMessage(
                 id=task_id,
                 task=self.name,
                 args=args,
                 kwargs=kwargs,
-                argsrepr=argsrepr,
-                kwargsrepr=kwargsrepr,
                 priority=priority,
                 time_limit=self._time_limit,
                 soft_time_limit=self._soft_time_limit,
@@ -253,7 +229,6 @@ class SendPlan:
                 origin=_identity.origin,
                 correlation_id=task_id,
                 reply_to=_identity.thread.reply_to if self._replies is None else self._reply_to(),
-                properties={"timestamp": int(time.time())} if self._timestamps else _NO_OPTIONS,
             ),
             self._queue,
             self._serializer,
@@ -289,7 +264,7 @@ class SendPlan:
         queue, routed = self.app.router.route(route, chosen, args, kwargs, self.task)
         if routed:
             chosen = {**routed, **chosen}
-        now = self.app.clock.now()
+        now = datetime.now(UTC)
         message = self._message(args, kwargs, given, chosen=chosen, extra=extra, now=now)
         return Call(
             message,
@@ -314,7 +289,7 @@ class SendPlan:
             self.name, chosen, message.args, message.kwargs, self.task
         )
         chosen = {**routed, **chosen}
-        now = self.app.clock.now()
+        now = datetime.now(UTC)
         return Call(
             message,
             queue,
@@ -344,7 +319,6 @@ class SendPlan:
         hard, soft = options.limits(get("time_limit"), get("soft_time_limit"), self.name)
         zone = self.app.timezone
         stamps = get("stamped_headers")
-        argsrepr, kwargsrepr = self.shown(args, kwargs, get("argsrepr"), get("kwargsrepr"))
         return TaskMessage(
             id=task_id,
             task=self.name,
@@ -366,8 +340,8 @@ class SendPlan:
             chord=get("chord"),
             ignore_result=bool(get("ignore_result", self.settings.task_ignore_result)),
             shadow=get("shadow") or self._shadow(args, kwargs, given),
-            argsrepr=argsrepr,
-            kwargsrepr=kwargsrepr,
+            argsrepr=self._shown(get("argsrepr"), args),
+            kwargsrepr=self._shown(get("kwargsrepr"), kwargs),
             origin=get("origin") or _identity.origin,
             correlation_id=get("correlation_id") or task_id,
             reply_to=get("reply_to") or self._reply_to(),
@@ -386,29 +360,14 @@ class SendPlan:
         name: str | None = self._shadow_name(args, kwargs, given)
         return name
 
-    def shown(
-        self,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        argsrepr: str | None = None,
-        kwargsrepr: str | None = None,
-    ) -> tuple[str | None, str | None]:
-        """Return how the arguments are shown, unless the caller says how.
-
-        None: as the encoder shows them, with its usual depth.
-        """
-        if self.redaction is not None:
-            masked = self.redaction.shown(args, kwargs, self._levels)
-            argsrepr, kwargsrepr = argsrepr or masked[0], kwargsrepr or masked[1]
-        if self._levels != 3:
-            argsrepr = argsrepr or safe_repr(args, maxlevels=self._levels)
-            kwargsrepr = kwargsrepr or safe_repr(kwargs, maxlevels=self._levels)
-        return argsrepr, kwargsrepr
+    def _shown(self, given: str | None, value: Any) -> str | None:
+        # None: the encoder shows them, with its usual depth.
+        if given is None and self._levels != 3:
+            return safe_repr(value, maxlevels=self._levels)
+        return given
 
     def _properties(self, chosen: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         properties = dict(extra)
-        if self._timestamps:
-            properties["timestamp"] = int(time.time())
         for name in options.BROKER_PROPERTIES:
             if chosen.get(name) is not None:
                 properties[name] = chosen[name]

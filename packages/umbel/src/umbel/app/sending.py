@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from umbel.app import context, signals
-from umbel.app.declared import DeclaredQueue
 from umbel.app.handles import AsyncResult
 from umbel.app.send_plan import Call, SendPlan
 from umbel.model.message import EncodedMessage, TaskMessage
@@ -168,7 +167,7 @@ def told_before(app: App, call: Call) -> Outgoing:
         routing_key=call.queue.routing_key or call.queue.name,
         headers=headers,
         properties=properties,
-        declare=[DeclaredQueue(call.queue)],
+        declare=[call.queue],
         retry_policy=dict(app.settings.task_publish_retry_policy),
     )
     # Once more, whether it looks changed or not: a receiver may have reached deep into a value.
@@ -190,7 +189,7 @@ def _embed(message: TaskMessage) -> dict[str, Any]:
     return {
         "callbacks": message.callbacks,
         "errbacks": message.errbacks,
-        "chain": message.chain if message.chain is None else list(message.chain),
+        "chain": message.chain,
         "chord": message.chord,
     }
 

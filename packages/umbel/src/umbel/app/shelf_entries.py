@@ -16,7 +16,6 @@ import msgspec
 
 from umbel.errors import ImproperlyConfigured, NotResting, UsageError, WireError
 from umbel.model.message import TaskMessage
-from umbel.model.queues import QueueStats
 from umbel.model.shelves import Selection, Shelf, Shelved, Withdrawal
 from umbel.ports import Shelves
 from umbel.wire import envelope
@@ -156,23 +155,13 @@ class TaskShelf(Generic[T]):
                     left -= 1
                 yield task
 
-    def get(self, task_id: str, *, queues: Names = None) -> T:
-        """Return one task by its id or key. Raises NotResting."""
+    def one(self, task_id: str, queues: Names) -> T:
+        """Return the task with this id or key. Raises NotResting."""
         found = next(self.walk(queues, Wanted(ids=frozenset([task_id])), 1), None)
         if found is None:
             where = ", ".join(names(queues) or self.queues())
             raise NotResting(f"No task {task_id!r} is {self.what} in {where}.")
         return found
-
-    def number(
-        self, queues: Names, wanted: Wanted, told: Callable[[QueueStats], int | None]
-    ) -> int:
-        """Return how many there are; without filters the broker knows, ``told`` by its figures."""
-        if wanted == Wanted():
-            self.shelves()
-            stats = self._app.broker.stats(names(queues) or self.queues())
-            return sum(told(one) or 0 for one in stats)
-        return sum(len(found) for _, found in self.pages(queues, wanted))
 
     def move(
         self, queues: Names, wanted: Wanted, withdrawal: Callable[[T], Withdrawal | None]

@@ -6,11 +6,11 @@ Called by ``Task.update_state`` and ``eager``. What a worker's runs bring is rec
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umbel.app.context import Context
 from umbel.app.result_trees import ResultBase, as_tuple_or_none
-from umbel.config.driver_options import keeps_rows
 from umbel.model.outcome import READY_STATES, ResultRecord
 from umbel.wire import result_meta
 from umbel.wire.serializers import SERIALIZERS
@@ -40,14 +40,13 @@ def make_record(
         result=as_tuple_or_none(result) if isinstance(result, ResultBase) else result,
         traceback=traceback,
         children=None if request is None else [child.as_tuple() for child in request.children],
-        date_done=app.clock.now() if final else None,
+        date_done=datetime.now(UTC) if final else None,
         group_id=None if request is None else request.group,
         parent_id=None if request is None else request.parent_id,
         extended=_more(request) if request is not None and settings.result_extended else None,
         serializer=SERIALIZERS.get(settings.result_serializer),
         timezone=app.timezone,
         compression=settings.result_compression,
-        as_row=keeps_rows(settings.result_backend),
     )
     expires = settings.result_expires
     if state == "FAILURE" and settings.result_failure_expires is not None:

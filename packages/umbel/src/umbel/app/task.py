@@ -20,7 +20,6 @@ from umbel.app.current import get_current_app
 from umbel.app.eager_results import EagerResult
 from umbel.app.handles import AsyncResult
 from umbel.app.pydantic_arguments import dumped, with_models
-from umbel.app.redaction import Redaction, name_pattern
 from umbel.app.repeated_calls import RepeatedCalls
 from umbel.app.send_plan import SendPlan
 from umbel.app.storing import make_record
@@ -418,23 +417,9 @@ class Task(RepeatedCalls, TransactionalCalls[P, R], Generic[P, R]):
         app = self.app
         if plan is None or plan.settings is not app.settings or plan.app is not app:
             app.finalize(auto=True)
-            redaction = self._redaction()
-            plan = self.__dict__["_plan"] = SendPlan(app, self.name, self, redaction)
+            plan = self.__dict__["_plan"] = SendPlan(app, self.name, self)
             self.__dict__["argument_check"] = self._argument_check()
         return plan
-
-    def _redaction(self) -> Redaction:
-        function = self.__wrapped__
-        return Redaction(
-            name_pattern(tuple(self.app.settings.task_redact)),
-            function.__func__ if isinstance(function, MethodType) else function,
-            bound=self.bound or isinstance(function, MethodType),
-        )
-
-    def shown_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Return the arguments with stars for those that are not to be shown."""
-        redaction = self.plan.redaction
-        return (args, kwargs) if redaction is None else redaction.masked(args, kwargs)
 
     argument_check: ArgumentCheck | None = None
     """What a call's arguments are checked with; made with the plan."""
@@ -447,13 +432,11 @@ class Task(RepeatedCalls, TransactionalCalls[P, R], Generic[P, R]):
             values = self.app.settings.profile == "umbel" and not self.pydantic
         function = self.__wrapped__
         own_self = self.bound or isinstance(function, MethodType)
-        redaction = self.plan.redaction
         return ArgumentCheck(
             self.name,
             function.__func__ if isinstance(function, MethodType) else function,
             bound=own_self,
             types=values,
-            hidden=None if redaction is None else redaction.hides,
         )
 
     @property
@@ -510,10 +493,6 @@ class Task(RepeatedCalls, TransactionalCalls[P, R], Generic[P, R]):
     def __reduce__(self) -> tuple[Any, ...]:
         # A task is found, not copied: where it lands, its module makes it.
         return _find_task, (self.name, type(self).__module__, self._module())
-
-    def _get_app(self) -> App:
-        """Return the app; base classes written for Celery ask so."""
-        return self.app
 
     def _module(self) -> str:
         return str(self.__dict__.get("__module__", type(self).__module__))

@@ -16,7 +16,6 @@ from umbel.errors import ImproperlyConfigured, MaxRetriesExceededError, Operatio
 
 if TYPE_CHECKING:
     from umbel.app.app import App
-    from umbel.app.limits import Limit
     from umbel.ports import ResultBackend
 
 
@@ -130,9 +129,6 @@ class TaskAttributes:
     """Hard limit; None: the worker's own (``task_time_limit``)."""
     soft_time_limit: float | None = None
     rate_limit: int | float | str | None = _setting("task_default_rate_limit")
-    """Runs that each worker may begin: ``100/m``."""
-    limits: Sequence[Limit] = ()
-    """Limits that all workers share: one of concurrency and one of rate at most."""
     send_events: bool = True
 
     # --- sending ---

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from umbel.app.send_plan import Call
-from umbel.config.urls import censored
 from umbel.errors import NoResultBackend
-from umbel.workflows.beginning import Launch
-from umbel.workflows.freezing import answer_to, assign_ids
-from umbel.workflows.planning import Sig, normal
+from umbel.workflows.freezing import assign_ids
+from umbel.workflows.planning import Launch, Sig, normal
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -27,14 +25,6 @@ def planned(app: App, sig: Sig) -> Sig:
     return normal(sig, errbacks_in_header=app.settings.task_allow_error_cb_on_chord_header)
 
 
-def addressed(app: App, sig: Sig) -> Sig:
-    """Return a workflow that is to be sent: its results come here where no store keeps them."""
-    address = app.result_backend.reply_to if app.has_result_backend else None
-    if address is not None:
-        answer_to(sig, address)
-    return planned(app, sig)
-
-
 def counting_backend(app: App) -> ResultBackend:
     """Return where chords are counted. Raises NoResultBackend where nothing can."""
     if not app.has_result_backend:
@@ -44,23 +34,12 @@ def counting_backend(app: App) -> ResultBackend:
         )
     backend = app.result_backend
     if not backend.counts_joins:
-        shown = censored(str(app.settings.result_backend))
         raise NoResultBackend(
-            f"the result backend {shown} cannot count the header of a chord. "
+            f"the result backend {app.settings.result_backend} cannot count the header of a chord. "
             "Use one that can (Redis, PostgreSQL, SQLite), or a group and a task that asks for its "
             "results."
         )
     return backend
-
-
-def look_pause(app: App) -> float | None:
-    """Return how often, in seconds, a header is looked at; None where it is counted, or refused."""
-    if not app.has_result_backend:
-        return None
-    backend = app.result_backend
-    if backend.counts_joins or not backend.shared:
-        return None
-    return app.settings.result_chord_retry_interval
 
 
 def prepared(app: App, step: Launch) -> Call:

@@ -1,28 +1,25 @@
 """From a workflow to messages at the broker.
 
-The base of ``App`` for this alone; ``workflows.joined`` calls it. A workflow is planned
+The base of ``App`` for this alone; ``workflows.canvas`` calls it. A workflow is planned
 (``workflows.planning``), joins are opened where results rest, then the messages that begin it are
 sent in batches. What follows them is sent by workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from umbel.app import context, kept_workflows, sending
+from umbel.app import context, sending
 from umbel.app.familiar import Familiar
-from umbel.app.kept_workflows import KeptWorkflow
 from umbel.app.publish_policy import RetryPolicy
 from umbel.app.send_plan import Call
-from umbel.app.workflow_calls import addressed, counting_backend, look_pause, planned, prepared
+from umbel.app.workflow_calls import counting_backend, planned, prepared
 from umbel.model.join import OpenJoin
 from umbel.model.message import TaskMessage
 from umbel.model.queues import Outgoing
-from umbel.workflows.beginning import Launch, launches
 from umbel.workflows.freezing import handle_on
-from umbel.workflows.planning import Sig, read_all
+from umbel.workflows.planning import Launch, Sig, launches
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -46,54 +43,11 @@ class WorkflowSending(Familiar):
         app = cast("App", self)
         if app.settings.task_always_eager:
             return self.run_workflow(sig, args, kwargs)
-        whole = addressed(app, sig)
-        if app.settings.result_keep_workflows:
-            kept_workflows.keep(app, whole, args, kwargs or {})
+        whole = planned(app, sig)
         expires = app.settings.result_chord_expires
-        look = partial(look_pause, app)
-        for batch in _batches(app, launches(whole, args, kwargs, expires=expires, look=look)):
+        for batch in _batches(app, launches(whole, args, kwargs, expires=expires)):
             batch.send()
         return _noted(handle_on(whole, self))
-
-    def send_wide(
-        self,
-        shell: Sig,
-        members: Iterable[Mapping[str, Any]],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Do as ``send_workflow`` with a group or chord that has none of its members in it.
-
-        They are read and sent a thousand at a time, so a wide one takes the memory of its handles.
-        """
-        from umbel.app import wide_workflows  # noqa: PLC0415 - most programs send none
-
-        app = cast("App", self)
-        if app.settings.task_always_eager:
-            whole = wide_workflows.with_members(shell, [read_all(one) for one in members])
-            return self.run_workflow(whole, args, kwargs)
-        if shell["subtask_type"] == "chord" and look_pause(app) is not None:
-            # Who looks at the members is told of all of them, in one message.
-            whole = wide_workflows.with_members(shell, [read_all(one) for one in members])
-            return self.send_workflow(whole, args, kwargs)
-
-        def send(steps: Iterator[Launch | OpenJoin]) -> None:
-            for batch in _batches(app, steps):
-                batch.send()
-
-        return _noted(wide_workflows.send_wide(app, shell, members, args, kwargs or {}, send))
-
-    async def asend_wide(
-        self,
-        shell: Sig,
-        members: Iterable[Mapping[str, Any]],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Do as ``send_wide``, without blocking the event loop: on a thread."""
-        import asyncio  # noqa: PLC0415 - as below
-
-        return await asyncio.to_thread(self.send_wide, shell, members, args, kwargs)
 
     async def asend_workflow(
         self, sig: Sig, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -102,16 +56,6 @@ class WorkflowSending(Familiar):
         import asyncio  # noqa: PLC0415 - 20 ms that a program without coroutines need not spend
 
         return await asyncio.to_thread(self.send_workflow, sig, args, kwargs)
-
-    def workflow(self, workflow: Any) -> KeptWorkflow:
-        """Return a workflow that was sent, given its handle or the id of that.
-
-        Its ``status`` is a tree with states; ``resume``, ``retry`` and ``abort`` change what
-        becomes of it. Raises UsageError where it was not kept (``result_keep_workflows``).
-        """
-        return kept_workflows.KeptWorkflow(
-            cast("App", self), str(getattr(workflow, "id", workflow))
-        )
 
     def run_workflow(
         self, sig: Sig, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

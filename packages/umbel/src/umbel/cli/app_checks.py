@@ -60,14 +60,6 @@ def check_settings(app: App) -> list[Finding]:
                 "docs/status.md says what to do instead.",
             )
         )
-    if "pickle" in settings.accept_content:
-        found.append(
-            warn(
-                "settings",
-                "accept_content names pickle: whoever can send a message can run code in a worker",
-                "Leave it away, or have messages signed: docs/howto/security.md.",
-            )
-        )
     if settings.task_always_eager:
         found.append(
             warn(

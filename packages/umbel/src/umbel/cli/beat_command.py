@@ -6,19 +6,21 @@ from typing import Any
 
 import click
 
-from umbel.app.logs import node_name
-from umbel.cli import detaching
 from umbel.cli.invocation import common_options, invocation
-from umbel.cli.parameters import EnvOption, Near, Octal, log_format_json
+from umbel.cli.parameters import EnvOption, Near, Octal
 from umbel.cli.work_command import LEVELS
+from umbel.errors import ImproperlyConfigured
 
-_OURS = (
-    None,
-    "celery.beat:PersistentScheduler",
-    "celery.beat.PersistentScheduler",
-    "celery.beat:Scheduler",
-    "celery.beat.Scheduler",
-)
+_OURS = (None, "celery.beat:PersistentScheduler", "celery.beat.PersistentScheduler")
+
+
+def _refuse_detach(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        raise click.UsageError(
+            "--detach is not available: Umbel does not put itself in the background; use systemd,"
+            " supervisord or a container.",
+            ctx,
+        )
 
 
 @click.command()
@@ -26,12 +28,6 @@ _OURS = (
     "-l", "--loglevel", cls=EnvOption, type=Near(LEVELS, "LEVEL"), help=f"{', '.join(LEVELS)}."
 )
 @click.option("-f", "--logfile", cls=EnvOption, metavar="PATH", help="Log file.")
-@click.option(
-    "--log-format",
-    cls=EnvOption,
-    type=Near(("text", "json"), "FORMAT"),
-    help="text, or json: one object a line.",
-)
 @click.option("--pidfile", cls=EnvOption, metavar="PATH", help="File for the process id.")
 @click.option(
     "--max-interval",
@@ -39,47 +35,33 @@ _OURS = (
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds between looks for changes, at most.",
 )
-@click.option(
-    "-S", "--scheduler", cls=EnvOption, metavar="CLASS", help="Another scheduler: module:Class."
-)
+@click.option("-S", "--scheduler", cls=EnvOption, metavar="CLASS", hidden=True)
 @click.option("-s", "--schedule", cls=EnvOption, metavar="PATH", hidden=True)
 @click.option("--uid", cls=EnvOption, metavar="USER", help="User to become.")
 @click.option("--gid", cls=EnvOption, metavar="GROUP", help="Group to become.")
 @click.option("--umask", cls=EnvOption, type=Octal(), help="Mask for the modes of new files.")
-@click.option("--detach", cls=EnvOption, is_flag=True, help="Go into the background.")
-@click.option("--executable", cls=EnvOption, metavar="PATH", help="Python to run there.")
+@click.option("--detach", is_flag=True, hidden=True, expose_value=False, callback=_refuse_detach)
 @common_options
 def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
     """Send periodic tasks when they are due.
 
     Run as many as you like, on as many machines: each run is sent once. What ran last is in the
     store, so nothing is lost with this process. A worker does the same with -B.
-
-    With -S a scheduler class of another package runs instead (django for django-celery-beat):
-    then run one.
     """
-    served = invocation()
-    if given["detach"] and not detaching.in_background():
-        if served.text("app") is None:
-            raise click.UsageError("--detach starts the program anew: say by -A where its app is.")
-        return detaching.detach(
-            served.words,
-            profile=served.profile,
-            node=node_name("beat@%h"),
-            logfile=logfile,
-            executable=given["executable"],
-        )
     # The scheduler's modules are wanted only when one runs, not for `umbel beat --help`.
-    from umbel.beat.standing_alone import run_classic, run_scheduler  # noqa: PLC0415
+    from umbel.beat.standing_alone import run_scheduler  # noqa: PLC0415
     from umbel.worker.identity import become  # noqa: PLC0415
     from umbel.worker.pidfile import PidFile  # noqa: PLC0415
-    from umbel.worker.readiness import tell_ready  # noqa: PLC0415
 
     app = invocation().load_app()
     settings = app.settings
     chosen = given["scheduler"] or settings.beat_scheduler
-    own = chosen in _OURS
-    banner = _banner(app) if own else f"umbel beat: the scheduler {chosen} of {app!r}"
+    if chosen not in _OURS:
+        raise ImproperlyConfigured(
+            f"the scheduler class {chosen!r} cannot be used: schedules rest in Umbel's own store;"
+            " leave -S and beat_scheduler away, and add entries by umbel schedule add"
+        )
+    banner = _banner(app)
     become(
         _text(given["uid"], settings.beat_uid),
         _text(given["gid"], settings.beat_gid),
@@ -90,23 +72,10 @@ def beat(loglevel: str | None, logfile: str | None, **given: Any) -> int:
     if pidfile is not None:
         pidfile.write()
     try:
-        app.log.setup(
-            loglevel or "INFO",
-            logfile or settings.beat_logfile,
-            json=log_format_json(given["log_format"]),
-        )
+        app.log.setup(loglevel or "INFO", logfile or settings.beat_logfile)
         if not invocation().flag("quiet"):
             click.echo(banner)
-        tell_ready()
-        if own:
-            run_scheduler(app, max_interval=given["max_interval"])
-        else:
-            run_classic(
-                app,
-                chosen,
-                max_interval=given["max_interval"],
-                schedule_filename=given["schedule"],
-            )
+        run_scheduler(app, max_interval=given["max_interval"])
     finally:
         if pidfile is not None:
             pidfile.remove()

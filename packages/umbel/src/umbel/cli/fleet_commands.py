@@ -15,7 +15,6 @@ from umbel.cli.invocation import common_options, invocation
 from umbel.cli.parameters import CommaList, EnvOption
 from umbel.model.presence import Presence
 from umbel.model.queues import QueueStats
-from umbel.wire.waiting_since import oldest
 
 UNAVAILABLE = 69
 
@@ -44,15 +43,12 @@ def status(
     nodes = sorted(app.broker.presences(), key=lambda one: one.name)
     names = dict.fromkeys([*app.router.queues, *(name for one in nodes for name in one.queues)])
     stats = app.broker.stats(list(names)) if queues else ()
-    ages = {one.name: oldest(app.broker.heads(one.name)) for one in stats if one.ready}
     if destination:
         nodes = [one for one in nodes if one.name in destination]
     if as_json:
         document: dict[str, Any] = {one.name: _document(one) for one in nodes}
         if queues:
-            document["queues"] = {
-                one.name: _queue_document(one, ages.get(one.name)) for one in stats
-            }
+            document["queues"] = {one.name: _queue_document(one) for one in stats}
         click.echo(json.dumps(document))
     elif nodes and sys.stdout.isatty() and not served.flag("quiet"):
         _print_table(nodes, no_color=served.no_color)
@@ -60,7 +56,7 @@ def status(
         for one in nodes:
             click.echo(f"{one.name}: OK")
     if stats and not as_json:
-        click.echo("".join(f"\n{_queue_line(one, ages.get(one.name))}" for one in stats))
+        click.echo("".join(f"\n{_queue_line(one)}" for one in stats))
     if not nodes:
         asked = f" of the name {', '.join(destination)}" if destination else ""
         click.echo(f"Error: No worker{asked} is alive on this broker.", err=True)
@@ -70,33 +66,22 @@ def status(
     return 0
 
 
-def _queue_document(one: QueueStats, oldest_since: datetime | None) -> dict[str, Any]:
+def _queue_document(one: QueueStats) -> dict[str, Any]:
     since = one.quarantined_since
     return {
         "ready": one.ready,
-        "oldest_age": None if oldest_since is None else _age(oldest_since),
         "claimed": one.claimed,
         "delayed": one.delayed,
-        "blocked": one.blocked,
-        "paused_since": None if one.paused_since is None else one.paused_since.isoformat(),
-        "paused_by": one.paused_by,
         "quarantined": one.quarantined,
         "quarantined_since": None if since is None else since.isoformat(),
         "quarantined_age": None if since is None else _age(since),
     }
 
 
-def _queue_line(one: QueueStats, oldest_since: datetime | None) -> str:
+def _queue_line(one: QueueStats) -> str:
     counts = ((one.ready, "ready"), (one.claimed, "claimed"), (one.delayed, "for later"))
     known = ", ".join(f"{count} {word}" for count, word in counts if count is not None)
-    if oldest_since is not None:
-        known = f"{known}, the oldest for {duration(_age(oldest_since))}"
-    if one.blocked:
-        known += f", {one.blocked} waiting for a limit"
     line = f"{one.name}: {known}"
-    if one.paused_since is not None:
-        by = f" by {one.paused_by}" if one.paused_by else ""
-        line += f", paused{by} {duration(_age(one.paused_since))} ago"
     if one.quarantined_since is None:
         return line
     age = duration(_age(one.quarantined_since))

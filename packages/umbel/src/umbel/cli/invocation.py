@@ -87,10 +87,7 @@ class Invocation:
     def __init__(self, *, app: App | None = None, profile: str = "umbel") -> None:
         self.app_object = app
         self.profile = profile
-        self.words: tuple[str, ...] = ()
-        """The command line, without the program's name."""
         self._values: dict[str, Any] = {}
-        self._loaded: App | None = None
 
     def note(self, name: str, value: Any, *, typed: bool) -> None:
         """Remember an option. What was typed is not replaced by what the environment says."""
@@ -115,18 +112,6 @@ class Invocation:
     @property
     def no_color(self) -> bool:
         return self.flag("no_color") or bool(os.environ.get("NO_COLOR"))
-
-    @property
-    def app(self) -> App:
-        """The app, loaded when first asked for: what commands of other packages ask."""
-        if self._loaded is None:
-            self._loaded = self.load_app()
-        return self._loaded
-
-    @property
-    def quiet(self) -> bool:
-        """Whether to say less, for commands of other packages."""
-        return self.flag("quiet")
 
     def prepare(self) -> None:
         """Change the directory, and hand the URLs to the settings."""

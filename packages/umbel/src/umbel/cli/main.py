@@ -38,34 +38,29 @@ class _Entry(NamedTuple):
 
 _COMMANDS = {
     "worker": _Entry("work_command", "worker", "Run tasks."),
-    "multi": _Entry("multi_command", "multi", "Start and stop several workers of one machine."),
     "dev": _Entry("dev_command", "dev", "Run a worker that starts anew when a file changes."),
     "beat": _Entry("beat_command", "beat", "Send periodic tasks when they are due."),
     "schedule": _Entry("schedule_commands", "schedule", "Show and change the schedule."),
     "call": _Entry("task_commands", "call", "Send a task."),
     "result": _Entry("task_commands", "result", "Show the result of a task."),
-    "explain": _Entry("explain_command", "explain", "Say why a task is not running."),
-    "workflow": _Entry("workflow_commands", "workflow", "Look at a workflow, go on with it."),
     "purge": _Entry("queue_commands", "purge", "Delete the messages that wait in queues."),
-    "pause": _Entry("queue_commands", "pause", "Have nobody take from queues for now."),
-    "resume": _Entry("queue_commands", "resume", "Let queues be taken from again."),
     "quarantine": _Entry("shelf_commands", "quarantine", "Look after what workers set aside."),
     "delayed": _Entry("shelf_commands", "delayed", "Look after what rests until its time."),
     "status": _Entry("fleet_commands", "status", "Show the workers that are alive."),
     "inspect": _Entry("remote_commands", "inspect", "Ask the workers something."),
     "control": _Entry("remote_commands", "control", "Tell the workers something."),
     "events": _Entry("events_command", "events", "Show what workers and tasks do."),
-    "shell": _Entry("shell_command", "shell", "Start Python with the app and its tasks at hand."),
     "report": _Entry("report_command", "report", "Print what a bug report should contain."),
     "migrate": _Entry(
         "migrate_command", "migrate", "Bring the tables of a store up to this release."
     ),
     "outbox": _Entry("outbox_commands", "outbox", "Look after what delay_tx wrote."),
     "doctor": _Entry("doctor_command", "doctor", "Look for what is wrong, and say what to do."),
-    "completion": _Entry("completion_command", "completion", "Have the shell complete commands."),
 }
 
 _ELSEWHERE = {
+    "multi": "Umbel starts no daemons: use systemd, supervisord or containers, one worker each.",
+    "shell": "Use python -i with your app's module.",
     "flower": "Flower is a program of its own: celery -b URL flower, beside the real Celery.",
     "upgrade": "Both spellings of every Celery setting are read as they are.",
     "amqp": "Use rabbitmqctl, or the management page of RabbitMQ.",
@@ -85,7 +80,7 @@ class UmbelGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
-            return super().get_command(ctx, cmd_name) or foreign_command(cmd_name)
+            return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f"umbel.cli.{entry.module}")
         command: click.Command = getattr(module, entry.attribute)
         return give_environment(command)
@@ -104,28 +99,9 @@ class UmbelGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-"):
             name = args[0]
-            if name not in self.list_commands(ctx) and self.get_command(ctx, name) is None:
+            if name not in self.list_commands(ctx):
                 ctx.fail(_unknown_command(name))
         return super().resolve_command(ctx, args)
-
-
-def foreign_command(name: str) -> click.Command | None:
-    """Return the command of another package, by an entry point, or None."""
-    if name in _ELSEWHERE:
-        return None
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, for unknown words only
-
-    for group in ("umbel.commands", "celery.commands"):
-        for entry in entry_points(group=group, name=name):
-            try:
-                command = entry.load()
-            except ImportError as error:
-                raise click.ClickException(
-                    f"The command {name!r} of {entry.value} cannot be loaded: {error}"
-                ) from error
-            assert isinstance(command, click.Command)
-            return command
-    return None
 
 
 def _unknown_command(name: str) -> str:
@@ -200,7 +176,6 @@ def main(
     """
     served = Invocation(app=app, profile=profile if app is None else app.profile)
     words = list(sys.argv[1:] if argv is None else argv)
-    served.words = tuple(words)
     try:
         code: Any = umbel.main(
             args=words, prog_name=prog or _program(), standalone_mode=False, obj=served

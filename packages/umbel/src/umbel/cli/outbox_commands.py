@@ -13,7 +13,7 @@ import msgspec
 from umbel.app.app import App
 from umbel.cli.fleet_commands import duration
 from umbel.cli.invocation import common_options, invocation
-from umbel.cli.parameters import EnvOption, Near, log_format_json
+from umbel.cli.parameters import EnvOption, Near
 from umbel.cli.work_command import LEVELS
 from umbel.errors import ImproperlyConfigured
 from umbel.outbox import table as tables
@@ -41,15 +41,9 @@ def outbox() -> None:
     "-l", "--loglevel", cls=EnvOption, type=Near(LEVELS, "LEVEL"), help=f"{', '.join(LEVELS)}."
 )
 @click.option("-f", "--logfile", cls=EnvOption, metavar="PATH", help="Log file.")
-@click.option(
-    "--log-format",
-    cls=EnvOption,
-    type=Near(("text", "json"), "FORMAT"),
-    help="text, or json: one object a line.",
-)
 @click.option("--once", is_flag=True, help="Send what is there now, and end.")
 @common_options
-def relay(loglevel: str | None, logfile: str | None, log_format: str | None, once: bool) -> int:
+def relay(loglevel: str | None, logfile: str | None, once: bool) -> int:
     """Send what is committed to the outbox, until SIGTERM.
 
     Workers do it too, unless outbox_relay is false. Any number may run: each row is taken by one.
@@ -63,7 +57,7 @@ def relay(loglevel: str | None, logfile: str | None, log_format: str | None, onc
         poll=settings.outbox_poll_interval,
         publish_timeout=settings.broker_publish_timeout,
     )
-    app.log.setup(loglevel or "INFO", logfile, json=log_format_json(log_format))
+    app.log.setup(loglevel or "INFO", logfile)
     try:
         if once:
             while running.step():

@@ -15,11 +15,10 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     _Names: TypeAlias = click.ParamType[tuple[str, ...]]
-    _Bounds: TypeAlias = click.ParamType[tuple[int, int]]
     _Number: TypeAlias = click.ParamType[int]
     _Choice: TypeAlias = click.Choice[str]
 else:  # click made its types generic late; at run time any release will do
-    _Names = _Number = _Bounds = click.ParamType
+    _Names = _Number = click.ParamType
     _Choice = click.Choice
 
 
@@ -103,25 +102,6 @@ class Slots(_Number):
         return number
 
 
-class Between(_Bounds):
-    """``MAX,MIN`` tasks at once, in either order; one number is the most, and 1 the fewest."""
-
-    name = "MAX,MIN"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        words = [word.strip() for word in str(value).split(",")]
-        if not 1 <= len(words) <= 2 or not all(word.isdecimal() for word in words):
-            self.fail(f"{value!r} is not two numbers such as 10,3", param, ctx)
-        numbers = sorted(int(word) for word in words)
-        if numbers[-1] < 1:
-            self.fail(f"{value!r}: the larger number must be at least 1", param, ctx)
-        return numbers[-1], max(1, numbers[0]) if len(numbers) == 2 else 1
-
-
 class EnvOption(click.Option):
     """An option that the environment may give; an error then names the variable."""
 
@@ -149,11 +129,6 @@ def give_environment(command: click.Command, group: str = "") -> click.Command:
             end = f"{group}{command.name}_{parameter.name}".upper().replace("-", "_")
             parameter.envvar = [f"UMBEL_{end}", f"CELERY_{end}"]
     return command
-
-
-def log_format_json(log_format: str | None) -> bool | None:
-    """Return whether ``--log-format`` asks for JSON; None where it was not given."""
-    return None if log_format is None else log_format == "json"
 
 
 _WORD = re.compile(r"[A-Za-z_][\w.]*\Z")

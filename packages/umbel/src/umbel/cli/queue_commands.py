@@ -1,11 +1,8 @@
-"""``umbel purge``, ``pause`` and ``resume``: what an operator does with whole queues."""
+"""``umbel purge``: delete what waits in queues."""
 
 from __future__ import annotations
 
 import difflib
-import getpass
-import socket
-from collections.abc import Iterable, Sequence
 
 import click
 
@@ -56,51 +53,3 @@ def purge(
     if total < waiting and not invocation().flag("quiet"):
         click.echo("Fewer than a moment ago: workers took the others.", err=True)
     return 0
-
-
-@click.command()
-@click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
-@click.option(
-    "--by", cls=EnvOption, help="Who does it, for others to read; else you, and your host."
-)
-@common_options
-def pause(queues: tuple[str, ...], by: str | None) -> int:
-    """Have no worker of Umbel take from these queues until `umbel resume`.
-
-    What runs goes on, what is sent waits. It is kept in the store: workers that start later know of
-    it too. Workers of Celery do not. `umbel status --queues` shows it.
-    """
-    app = invocation().load_app()
-    _known(app.router.queues, queues)
-    app.control.pause(queues, by=by or _someone())
-    click.echo(f"Paused: {', '.join(queues)}.")
-    return 0
-
-
-@click.command()
-@click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
-@common_options
-def resume(queues: tuple[str, ...]) -> int:
-    """Let workers take from these queues again, at once."""
-    app = invocation().load_app()
-    paused = {one.name for one in app.broker.stats(queues) if one.paused_since is not None}
-    app.control.resume(queues)
-    for name in queues:
-        click.echo(f"Resumed: {name}." if name in paused else f"{name} was not paused.")
-    return 0
-
-
-def _known(known: Iterable[str], names: Sequence[str]) -> None:
-    """Say that a queue has another name than it probably should; it may exist all the same."""
-    names_known = list(known)
-    for name in names:
-        near = difflib.get_close_matches(name, names_known, n=1)
-        if name not in names_known and near:
-            click.echo(f"The app knows no queue {name}. Did you mean {near[0]}?", err=True)
-
-
-def _someone() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container without that user
-        return socket.gethostname()

@@ -13,7 +13,6 @@ from umbel.cli.invocation import common_options, invocation
 from umbel.cli.parameters import CommaList, EnvOption
 from umbel.control.client import merged
 from umbel.control.command_specs import BY_NAME, SPECS, Spec
-from umbel.control.custom_commands import REGISTRY
 from umbel.errors import UsageError
 
 UNAVAILABLE = 69
@@ -160,22 +159,10 @@ def _spec(action: str, *, inspect: bool) -> Spec:
     if spec is not None:
         other = "inspect" if spec.inspect else "control"
         raise click.UsageError(f"{action} is a command of `umbel {other}`.")
-    own = _own(action)
-    if own is not None and own.inspect is inspect:
-        return own
-    names = [one.name for one in (*SPECS, *REGISTRY.specs()) if one.inspect is inspect]
+    names = [one.name for one in SPECS if one.inspect is inspect]
     near = difflib.get_close_matches(action, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise click.UsageError(f"There is no command {action!r}.{hint} --list shows them.")
-
-
-def _own(action: str) -> Spec | None:
-    """Return the app's own command of this name."""
-    if invocation().text("app") is None and invocation().app_object is None:
-        return None
-    invocation().load_app().import_modules()
-    command = REGISTRY.get(action)
-    return None if command is None else command.spec
 
 
 def _error_of(reply: Any) -> str | None:

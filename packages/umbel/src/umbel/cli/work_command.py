@@ -12,27 +12,23 @@ from typing import Any
 
 import click
 
-from umbel.app.logs import node_name
-from umbel.cli import detaching
 from umbel.cli.invocation import Invocation, common_options, invocation
-from umbel.cli.parameters import (
-    Between,
-    CommaList,
-    EnvOption,
-    Near,
-    Octal,
-    Slots,
-    settings_words,
-)
+from umbel.cli.parameters import CommaList, EnvOption, Near, Octal, Slots, settings_words
 from umbel.worker.worker_options import POOLS, WorkerOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
-_REFUSED: dict[tuple[str, ...], tuple[bool, str]] = {
+_REFUSED = {
     ("--scheduler",): (
         False,
         "Schedules rest in Umbel's own store; add entries by umbel schedule add.",
     ),
+    ("--autoscale",): (False, "A worker does not change its size yet; give -c the larger number."),
+    ("-D", "--detach"): (
+        True,
+        "Umbel does not put itself in the background: use systemd, supervisord or a container.",
+    ),
+    ("--executable",): (False, "Umbel starts its processes with the Python it runs on."),
 }
 """Options of Celery's worker that are refused by name (True: takes no value), and why."""
 
@@ -84,17 +80,9 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 @_option("-l", "--loglevel", type=Near(LEVELS, "LEVEL"), help=f"{', '.join(LEVELS)}.")
 @_option("-f", "--logfile", metavar="PATH", help="Log file; %n %h %p %i are filled in.")
 @_option(
-    "--log-format", type=Near(("text", "json"), "FORMAT"), help="text, or json: one object a line."
-)
-@_option(
     "-c", "--concurrency", type=Slots(), help="Tasks at once; auto or 0: one for each processor."
 )
 @_option("--processes", type=click.IntRange(min=1), help="Processes of a pool of many slots.")
-@_option(
-    "--autoscale",
-    type=Between(),
-    help="Most and fewest tasks at once: it grows with what waits, and shrinks.",
-)
 @_option(
     "-P", "--pool", type=Near((*POOLS, "processes"), "POOL"), help=f"One of {', '.join(POOLS)}."
 )
@@ -136,9 +124,7 @@ def _celery_only(function: Callable[..., Any]) -> Callable[..., Any]:
 @_option("--shutdown-timeout", type=click.FloatRange(min=0), help="Seconds a warm stop may take.")
 @_option("--purge", "--discard", "purge", is_flag=True, help="Empty the queues first, unasked.")
 @_option("--http", metavar="ADDRESS", help="Tell health and metrics here: host:port or unix:/path.")
-@_option("-D", "--detach", is_flag=True, help="Go into the background; see also umbel multi.")
-@_option("--executable", metavar="PATH", help="Python to run in the background.")
-@_option("--pidfile", metavar="PATH", help="File for the process id; %n %h %p are filled in.")
+@_option("--pidfile", metavar="PATH", help="File for the process id.")
 @_option("--uid", metavar="USER", help="User to become.")
 @_option("--gid", metavar="GROUP", help="Group to become.")
 @_option("--umask", type=Octal(), help="Mask for the modes of new files.")
@@ -156,18 +142,7 @@ def worker(words: tuple[str, ...], **values: Any) -> int:
     Settings may follow as name=value and win over everything.
     """
     overrides = settings_words(words, click.get_current_context())
-    in_background, executable = values["detach"], values["executable"]
     options = worker_options(invocation(), overrides, values)
-    if in_background and not detaching.in_background():
-        if options.app is None:
-            raise click.UsageError("--detach starts the program anew: say by -A where its app is.")
-        return detaching.detach(
-            invocation().words,
-            profile=invocation().profile,
-            node=node_name(options.hostname or "celery@%h"),
-            logfile=options.logfile,
-            executable=executable,
-        )
     # The worker's modules are wanted only when one runs, not for `umbel worker --help`.
     from umbel.worker.wiring import run_worker  # noqa: PLC0415
 
@@ -192,17 +167,10 @@ def worker_options(
     more = dict(overrides)
     if values.pop("disable_prefetch"):
         more.setdefault("worker_disable_prefetch", "true")
-    if log_format := values.pop("log_format"):
-        more.setdefault("worker_log_json", str(log_format == "json").lower())
     if method := values.pop("pool_start_method"):
         more.setdefault("worker_pool_start_method", method)
     pool = values.pop("pool")
-    of_the_command = ("detach", "executable")
-    given = {
-        name: value
-        for name, value in values.items()
-        if value is not None and name not in of_the_command
-    }
+    given = {name: value for name, value in values.items() if value is not None}
     given["concurrency"] = given.get("concurrency") or None
     return WorkerOptions(
         app=app,

@@ -87,8 +87,7 @@ def result_backend(settings: Settings, broker_url: str, given: Collection[str]) 
             str(settings.redis_db or 0),
         )
     if backend == "database" and settings.database_url:
-        url = settings.database_url
-        return url if url.startswith(("db+", "database+")) else f"db+{url}"
+        return settings.database_url
     if backend == "rpc":
         return "rpc://"
     return backend

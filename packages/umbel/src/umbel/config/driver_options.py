@@ -79,22 +79,7 @@ def backend_options(settings: Settings, url: Any) -> dict[str, Any]:
             "reply_persistent": bool(settings.result_persistent),
             "reply_serializer": settings.result_serializer,
         }
-    elif keeps_rows(url):
-        engine = {name: _plain(value) for name, value in settings.database_engine_options.items()}
-        found |= {
-            "engine_options": engine,
-            "short_lived_sessions": settings.database_short_lived_sessions,
-            "table_names": dict(settings.database_table_names or {}),
-            "table_schemas": dict(settings.database_table_schemas or {}),
-            "create_tables_at_setup": settings.database_create_tables_at_setup,
-            "result_serializer": settings.result_serializer,
-        }
     return found | dict(settings.result_backend_transport_options or {})
-
-
-def keeps_rows(url: Any) -> bool:
-    """Tell whether this result backend is Celery's tables, which keep the fields of a result."""
-    return _scheme(url).startswith(("db+", "database+"))
 
 
 def _scheme(url: Any) -> str:

@@ -35,8 +35,6 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     """The same for failures; None follows ``result_expires``."""
     result_chord_expires: Seconds | None = None
     """Seconds after which an unfinished chord may be forgotten; None: never."""
-    result_keep_workflows: bool = False
-    """Keep each workflow that is sent, with its arguments, as long as results: ``app.workflow``."""
     result_extended: bool = False
     """Store the task's name, arguments, worker, retries and queue with its result."""
     result_persistent: bool | None = None
@@ -77,7 +75,7 @@ class ResultSettings(BrokerSettings, frozen=True, kw_only=True):
     database_table_names: Mapping[str, Any] | None = None
     """Table names by ``task`` and ``group``."""
     database_create_tables_at_setup: bool = True
-    """Accepted: missing tables are made when they are first used, either way."""
+    """Create missing tables at start; False: at first use."""
     db_reuse_max: int | None = None
     """Under Django, tasks after which database connections are opened anew; None: every task."""
     cache_backend: str | None = None

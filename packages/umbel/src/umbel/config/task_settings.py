@@ -85,8 +85,6 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Attach the error callbacks of a chord to the tasks of its header too."""
     task_repr_maxlevels: int = 3
     """Depth to which arguments are shown in the message's argsrepr and kwargsrepr."""
-    task_redact: Sequence[str] = ()
-    """Names of arguments that logs, events and reprs do not show; ``*`` is any text."""
     task_revoke_keep: Seconds = 10800.0
     """Seconds for which a revocation is remembered; more than the longest ``countdown`` in use."""
 

@@ -16,8 +16,8 @@ from umbel.config.conf import Conf
 from umbel.config.settings import NAMES, defaults
 
 _OF_WHAT_IS_NOT_THERE = (
-    "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_",
-    "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_",
+    "azureblockblob_", "cache_", "cassandra_", "cosmosdbsql_", "database_",
+    "dynamodb_", "elasticsearch_", "events_", "firestore_", "gcs_", "s3_", "security_",
 )  # fmt: skip
 
 _SINGLE = frozenset(
@@ -26,6 +26,8 @@ _SINGLE = frozenset(
         "beat_enable_remote_control",
         "beat_executable",
         "beat_remote_control_max_tick_age",
+        "beat_schedule_filename",
+        "beat_sync_every",
         "broker_channel_error_retry",
         "broker_connection_max_retries",
         "broker_connection_retry",
@@ -35,13 +37,13 @@ _SINGLE = frozenset(
         "broker_pool_acquire_timeout",
         "broker_pool_limit",
         "couchbase_backend_settings",
-        "database_engine_callback",
         "db_reuse_max",
         "mongodb_backend_settings",
         "override_backends",
         "redis_max_connections",
         "redis_retry_on_timeout",
         "redis_socket_keepalive",
+        "result_accept_content",
         "result_backend_always_retry",
         "result_backend_base_sleep_between_retries_ms",
         "result_backend_max_retries",
@@ -51,6 +53,7 @@ _SINGLE = frozenset(
         "result_chord_join_timeout",
         "result_exchange",
         "result_exchange_type",
+        "task_default_rate_limit",
         "task_protocol",
         "task_remote_tracebacks",
         "task_retry_on_worker_lost",
@@ -62,6 +65,7 @@ _SINGLE = frozenset(
         "worker_deduplicate_successful_tasks",
         "worker_detect_quorum_queues",
         "worker_direct",
+        "worker_disable_rate_limits",
         "worker_enable_prefetch_count_reduction",
         "worker_enable_soft_shutdown_on_idle",
         "worker_eta_task_limit",
@@ -80,7 +84,7 @@ _SINGLE = frozenset(
 
 WITHOUT_EFFECT: frozenset[str] = _SINGLE | {
     name for name in NAMES if name.startswith(_OF_WHAT_IS_NOT_THERE)
-}
+} - {"database_url"}
 """Settings whose value changes nothing."""
 
 _AS_IT_IS: Mapping[str, Any] = {
@@ -89,6 +93,7 @@ _AS_IT_IS: Mapping[str, Any] = {
     "redis_retry_on_timeout": True,
     "redis_socket_keepalive": True,
     "result_backend_thread_safe": True,
+    "worker_disable_rate_limits": True,
 }
 """Values that ask for what Umbel does in any case."""
 
@@ -105,8 +110,12 @@ def set_without_effect(conf: Conf) -> list[str]:
     ]
 
 
-def told_without_effect(names: Sequence[str]) -> str | None:
-    """Return one line about such settings; None without any."""
-    if not names:
+def told_without_effect(names: Sequence[str], limited: Sequence[str] = ()) -> str | None:
+    """Return one line about such settings and tasks with a ``rate_limit``; None without any."""
+    parts = list(names)
+    if limited:
+        more = f" and {len(limited) - 3} more" if len(limited) > 3 else ""
+        parts.append(f"rate_limit of {', '.join(sorted(limited)[:3])}{more}")
+    if not parts:
         return None
-    return f"Set, and without effect in this version of Umbel: {', '.join(names)}"
+    return f"Set, and without effect in this version of Umbel: {', '.join(parts)}"

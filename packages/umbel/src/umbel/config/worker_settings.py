@@ -62,12 +62,7 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     worker_deduplicate_successful_tasks: bool = False
     """Skip a message delivered again whose task already succeeded."""
     worker_disable_rate_limits: bool = False
-    """Ignore the rate limits of single workers."""
-    worker_autoscale_wait: Seconds | None = None
-    """With ``--autoscale``: seconds within which the last waiting task shall begin; None: a slot
-    for each task that waits."""
-    worker_autoscale_keepalive: Seconds = 30.0
-    """With ``--autoscale``: seconds for which fewer slots were enough before there are fewer."""
+    """Ignore rate limits."""
     worker_state_db: str | None = None
     """File that keeps revoked ids over a restart."""
     worker_direct: bool = False
@@ -96,8 +91,6 @@ class WorkerSettings(ResultStoreSettings, frozen=True, kw_only=True):
     """Format of log lines written inside tasks; task_id and task_name may be used."""
     worker_task_log_datefmt: str | None = None
     """Format of the time in log lines written inside tasks."""
-    worker_log_json: bool = False
-    """Write one JSON object a line instead of the formats above."""
     worker_redirect_stdouts: bool = True
     """Send what tasks print to the log."""
     worker_redirect_stdouts_level: str = "WARNING"

@@ -42,22 +42,19 @@ _MODULES: dict[str, str] = {
     "amqps": "umbel.drivers.amqp",
     "pyamqp": "umbel.drivers.amqp",
     "rpc": "umbel.drivers.amqp",
-    "db+": "umbel.drivers.celery_tables",
-    "database+": "umbel.drivers.celery_tables",
 }
-"""Scheme -> module. One that ends with "+" is of every scheme that begins so."""
 
 _EXTRAS: Mapping[str, str] = {
     "redis": "redis",
     "hiredis": "redis",
     "psycopg": "postgres",
     "pamqp": "amqp",
-    "sqlalchemy": "sqlalchemy",
 }
 """Third-party module -> the extra of the distribution ``umbel`` that brings it."""
 
 _NOT_YET: Mapping[str, str] = {
     "librabbitmq": "RabbitMQ",
+    "db": "SQLAlchemy databases",
     "sqla": "SQLAlchemy databases",
     "sqlalchemy": "SQLAlchemy databases",
     "sqs": "Amazon SQS",
@@ -112,18 +109,6 @@ def open_driver(url: str, options: Mapping[str, Any] | None = None) -> Driver:
         return driver
 
 
-def adopt(url: str, driver: Driver) -> None:
-    """Have this driver answer for ``url`` in this process. For tests, which make their own."""
-    with _opening:
-        _opened[url, repr([])] = driver
-
-
-def disown(url: str) -> None:
-    """End what ``adopt`` began."""
-    with _opening:
-        _opened.pop((url, repr([])), None)
-
-
 def open_broker(url: str, options: Mapping[str, Any] | None = None) -> Broker:
     """Return the broker behind ``url``. Raises as ``open_driver``, and where it cannot be one."""
     return open_driver(url, options).broker()
@@ -151,7 +136,7 @@ def scheme_of(url: str) -> str:
 
 
 def _open_function(scheme: str) -> OpenFunction:
-    module = _MODULES.get(scheme) or _MODULES.get(re.sub(r"\+.*", "+", scheme))
+    module = _MODULES.get(scheme)
     if module is not None:
         return _from_module(scheme, module)
     for entry in _foreign_drivers():

@@ -6,8 +6,7 @@ Used by the drivers' ``address`` and ``connection`` modules. Knows no protocol a
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import msgspec
 
@@ -66,51 +65,13 @@ def secured(plain: socket.socket, tls: Tls, host: str) -> socket.socket:
         context.check_hostname = genuine and tls.check_hostname is not False
         if not genuine:
             context.verify_mode = ssl.CERT_NONE if tls.verify == "none" else ssl.CERT_OPTIONAL
-        with _named("ssl_ca_certs", tls.ca_certs or tls.ca_path):
-            if tls.ca_certs or tls.ca_path:
-                context.load_verify_locations(cafile=tls.ca_certs, capath=tls.ca_path)
-            elif tls.verify != "none":
-                context.load_default_certs()
+        if tls.ca_certs or tls.ca_path:
+            context.load_verify_locations(cafile=tls.ca_certs, capath=tls.ca_path)
+        elif tls.verify != "none":
+            context.load_default_certs()
         if tls.certfile:
-            with _named("ssl_certfile and ssl_keyfile", tls.certfile):
-                context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
+            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
         return context.wrap_socket(plain, server_hostname=host or None)
     except BaseException:
         plain.close()
         raise
-
-
-@contextmanager
-def _named(option: str, path: str | None) -> Iterator[None]:
-    """Say of a file that cannot be used which option names it."""
-    try:
-        yield
-    except OSError as error:
-        said = error.strerror or str(error)
-        raise OSError(f"{option}: {path} cannot be used, {said}") from error
-
-
-def advice_on(error: BaseException, *, encrypted: bool, scheme: str) -> str:
-    """Return what to do where two sides cannot agree on TLS, to be put behind the error; or "".
-
-    ``encrypted``: whether we speak TLS; ``scheme``: of the URLs that ask for it.
-    """
-    said = str(error)
-    if not encrypted:
-        hung_up = isinstance(error, ConnectionResetError | EOFError)
-        return f"; if this server wants TLS, write {scheme}://" if hung_up else ""
-    for words, advice in _ADVICE.items():
-        if words in said:
-            return f"; {advice}"
-    return "; does this server speak TLS at all?" if isinstance(error, TimeoutError) else ""
-
-
-_ADVICE: Mapping[str, str] = {
-    "CERTIFICATE_VERIFY_FAILED": "name who signed its certificate by ssl_ca_certs, or trust "
-    "anybody by ssl_cert_reqs=none",
-    "CERTIFICATE_REQUIRED": "it wants a certificate of yours: ssl_certfile, ssl_keyfile",
-    "HANDSHAKE_FAILURE": "it may want a certificate of yours: ssl_certfile, ssl_keyfile",
-    "EOF occurred": "it may want a certificate of yours: ssl_certfile, ssl_keyfile",
-    "WRONG_VERSION_NUMBER": "does this server speak TLS at all?",
-}
-"""What OpenSSL says -> what to do."""

@@ -24,10 +24,6 @@ class Queue(msgspec.Struct, frozen=True):
     exchange_type: str = "direct"
     max_priority: int | None = None
     arguments: Mapping[str, Any] = {}
-    binding_arguments: Mapping[str, Any] = {}
-    """What it is bound to its exchange with: the conditions of a headers exchange."""
-    consumer_arguments: Mapping[str, Any] = {}
-    """What each consumer of it says (``x-priority``)."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +52,6 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     ``quarantined`` is how many messages are set aside, ``quarantined_since`` when (aware) the
     oldest of them was.
 
-    ``paused_since`` (aware) is when ``paused_by`` paused the queue, None where nobody has.
-    ``blocked`` is how many wait for a limit that all workers share.
-
     None is what the broker does not tell.
     """
 
@@ -67,7 +60,4 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     claimed: int | None
     delayed: int | None
     quarantined: int = 0
-    blocked: int = 0
-    paused_since: datetime | None = None
-    paused_by: str = ""
     quarantined_since: datetime | None = None

@@ -80,8 +80,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         self.day_of_week = DAY_OF_WEEK.read(self._orig_day_of_week)
         self.day_of_month = DAY_OF_MONTH.read(self._orig_day_of_month)
         self.month_of_year = MONTH_OF_YEAR.read(self._orig_month_of_year)
-        if tz is not None:
-            self.zone = zone_of(tz)
+        self.zone = zone_of(tz) if tz is not None else None
         if not self._possible():
             raise ParseException(
                 f"{self.as_cron()!r} never comes: no month of month_of_year has such a day_of_month"
@@ -107,10 +106,6 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
     def tz(self) -> tzinfo:
         """The zone in which wall times are read: its own, or the app's."""
         return self.zone if self.zone is not None else super().tz
-
-    @tz.setter
-    def tz(self, zone: tzinfo | str) -> None:
-        self.zone = zone_of(zone)
 
     def next_after(self, moment: datetime, zone: tzinfo = UTC) -> datetime | None:
         zone = self.zone if self.zone is not None else zone

@@ -61,22 +61,6 @@ class BaseSchedule(Schedule):
         self.nowfun = nowfun
         self._app = app
 
-    def next_after(self, moment: datetime, zone: tzinfo = UTC) -> datetime | None:  # noqa: ARG002 - for subclasses
-        """Return when it is due next, after ``moment``.
-
-        Classes written for Celery have ``remaining_estimate`` instead, which is asked then.
-        """
-        if type(self).remaining_estimate is BaseSchedule.remaining_estimate:
-            raise NotImplementedError(f"{type(self).__name__} needs next_after or is_due")
-        return self._aware_now() + self.remaining_estimate(moment)
-
-    def as_dict(self) -> Mapping[str, Any]:
-        """Return the rule as data. Raises UsageError for a class that only its program knows."""
-        raise UsageError(
-            f"a schedule of the class {type(self).__name__} cannot be kept in a store: give it"
-            " next_after and as_dict, or run the scheduler class that it belongs to (umbel beat -S)"
-        )
-
     @property
     def app(self) -> Any:
         return self._app

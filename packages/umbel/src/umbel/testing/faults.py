@@ -13,10 +13,9 @@ from typing import Literal, NoReturn
 from umbel.errors import BrokerUnavailable
 from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
-from umbel.model.queues import Outgoing, Queue, QueueStats
+from umbel.model.queues import Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Held, Token, Wish
-from umbel.ports import Broker, Consumer, Exchange, Gate, Publisher, ResultBackend, Shelves
+from umbel.ports import Broker, Consumer, Exchange, Publisher, ResultBackend, Shelves
 
 Moment = Literal["before", "after"]
 
@@ -31,10 +30,6 @@ class FaultyBroker(Broker):
         self.failed: Counter[str] = Counter()
         """How many calls of each name have failed so far."""
         self._deaf_for = 0
-        self.is_down = False
-        """Every call fails as long as it is true."""
-        self.sent: list[Outgoing] = []
-        """What publishers handed over, in order."""
         self.connected_anew = 0
         """How often a consumer was told to let go of its connection."""
 
@@ -58,9 +53,6 @@ class FaultyBroker(Broker):
 
     def trip(self, call: str, moment: Moment) -> None:
         """Raise BrokerUnavailable if this call was to fail here."""
-        if self.is_down and moment == "before":
-            self.failed[call] += 1
-            raise BrokerUnavailable(f"The broker is down, as the test said ({call}).")
         if self._faults[call, moment] > 0:
             self._faults[call, moment] -= 1
             self.failed[call] += 1
@@ -71,7 +63,7 @@ class FaultyBroker(Broker):
         self._inner.declare(queues)
 
     def open_publisher(self) -> Publisher:
-        return FaultyPublisher(self._inner.open_publisher(), self)
+        return self._inner.open_publisher()
 
     def open_consumer(
         self,
@@ -91,17 +83,8 @@ class FaultyBroker(Broker):
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self._inner.stats(queues)
 
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:
-        return self._inner.limits_held(most)
-
     def purge(self, queue: str) -> int:
         return self._inner.purge(queue)
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:
-        self._inner.pause(queues, by=by)
-
-    def resume(self, queues: Sequence[str]) -> None:
-        self._inner.resume(queues)
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         self._inner.revoke(revocations, keep=keep)
@@ -111,23 +94,6 @@ class FaultyBroker(Broker):
 
     def ping(self) -> str:
         return self._inner.ping()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class FaultyPublisher(Publisher):
-    """A publisher of a ``FaultyBroker``."""
-
-    def __init__(self, inner: Publisher, faults: FaultyBroker) -> None:
-        self._inner = inner
-        self._faults = faults
-
-    def publish(self, outgoing: Sequence[Outgoing], *, timeout: float) -> None:
-        self._faults.trip("publish", "before")
-        self._inner.publish(outgoing, timeout=timeout)
-        self._faults.sent.extend(outgoing)
-        self._faults.trip("publish", "after")
 
     def close(self) -> None:
         self._inner.close()
@@ -155,9 +121,6 @@ class FaultyConsumer(Consumer):
         self._faults.trip("exchange", "after")
         return exchange
 
-    def gate(self) -> Gate:
-        return FaultyGate(self._inner.gate(), self._faults)
-
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
         self._faults.trip("extend", "before")
         return self._inner.extend(receipts, presence)
@@ -174,28 +137,6 @@ class FaultyConsumer(Consumer):
 
     def close(self) -> None:
         self._inner.close()
-
-
-class FaultyGate(Gate):
-    """The gate of a ``FaultyConsumer``."""
-
-    def __init__(self, inner: Gate, faults: FaultyBroker) -> None:
-        self._inner = inner
-        self._faults = faults
-
-    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
-        self._faults.trip("admit", "before")
-        answers = self._inner.admit(wishes)
-        self._faults.trip("admit", "after")
-        return answers
-
-    def release(self, tokens: Sequence[Token]) -> None:
-        self._faults.trip("release", "before")
-        self._inner.release(tokens)
-        self._faults.trip("release", "after")
-
-    def sweep(self, tokens: Sequence[Token]) -> None:
-        self._inner.sweep(tokens)
 
 
 def _broken(call: str, moment: Moment) -> NoReturn:

@@ -284,8 +284,6 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     delivery_tag: str
     redelivered: bool
     reply_to: str | None = None
-    timestamp: Any = None
-    """The property of this name, as it came: Unix seconds of the sending, where there is one."""
 
 
 class _PeekHeaders(msgspec.Struct):
@@ -313,7 +311,6 @@ class _PeekProperties(msgspec.Struct):
     reply_to: str | None = None
     delivery_tag: str = ""
     delivery_info: _PeekDeliveryInfo | None = None
-    timestamp: Any = None
 
 
 class _PeekKombu(msgspec.Struct):
@@ -368,17 +365,7 @@ def peek(raw: bytes) -> Peek:
         delivery_tag=properties.delivery_tag,
         redelivered=bool(headers.redelivered or (info is not None and info.redelivered)),
         reply_to=properties.reply_to,
-        timestamp=properties.timestamp,
     )
-
-
-def stamps_of(raw: bytes) -> Mapping[str, Any]:
-    """Return the stamps in the headers of an envelope. Raises DecodeError.
-
-    Apart from ``peek``, which is on the way of every message: few are asked for this.
-    """
-    stamps = load(raw).headers.get("stamps")
-    return stamps if isinstance(stamps, Mapping) else {}
 
 
 def _peek_slowly(raw: bytes) -> Peek:
@@ -409,7 +396,6 @@ def _peek_slowly(raw: bytes) -> Peek:
             headers.get("redelivered") or (isinstance(info, dict) and info.get("redelivered"))
         ),
         reply_to=message.reply_to,
-        timestamp=properties.get("timestamp"),
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 from umbel.errors import DecodeError
 from umbel.model.message import TaskMessage
 from umbel.wire.moments import read_moment
-from umbel.wire.signature_dict import read_signature, read_signatures, read_steps
+from umbel.wire.signature_dict import read_signature, read_signatures
 
 TRANSPORT_HEADERS = frozenset({"compression", "redelivered"})
 """Headers about one journey of the bytes rather than about the task: never sent on."""
@@ -170,7 +170,7 @@ def _read_embed(embed: Any, task: str) -> tuple[Any, Any, Any, Any]:
     return (
         read_signatures(embed.get("callbacks"), f"a callback of task {task!r}"),
         read_signatures(embed.get("errbacks"), f"an errback of task {task!r}"),
-        read_steps(embed.get("chain"), f"a chain step of task {task!r}"),
+        read_signatures(embed.get("chain"), f"a chain step of task {task!r}"),
         read_signature(chord, f"the chord body of task {task!r}") if chord else None,
     )
 

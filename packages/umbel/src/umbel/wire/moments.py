@@ -24,13 +24,3 @@ def read_moment(value: object, what: str, naive: tzinfo = UTC) -> datetime | Non
     else:
         raise DecodeError(f"{what} is {value!r}, which is not a time")
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=naive)
-
-
-def read_timestamp(value: object) -> datetime | None:
-    """Return the moment in a broker property ``timestamp``, Unix seconds; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None

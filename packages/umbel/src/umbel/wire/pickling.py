@@ -106,8 +106,3 @@ def loads(data: bytes) -> Any:
         raise
     except Exception as error:  # unpickling runs constructors, which may raise anything
         raise DecodeError(f"not a pickle that can be read here: {error!r}") from error
-
-
-def looks_pickled(data: bytes) -> bool:
-    """Tell whether these bytes begin and end as a pickle of protocol 2 or later does."""
-    return data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data[-1:] == b"."

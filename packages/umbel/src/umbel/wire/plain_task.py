@@ -60,7 +60,6 @@ class _Properties(msgspec.Struct, forbid_unknown_fields=True):
     body_encoding: Literal["base64"] | None = None
     delivery_tag: Any = None
     delivery_info: _Unread | None = None
-    timestamp: int | None = None
 
 
 class _Kombu(
@@ -143,7 +142,5 @@ def read_plain(raw: bytes) -> TaskMessage | None:
         correlation_id=properties.correlation_id,
         reply_to=properties.reply_to,
         replaced_task_nesting=headers.replaced_task_nesting or 0,
-        properties={"delivery_mode": 2}
-        if properties.timestamp is None
-        else {"delivery_mode": 2, "timestamp": properties.timestamp},
+        properties={"delivery_mode": 2},
     )

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-MASK = "********"
-"""Stands for a value that is not shown."""
-
 _NUMBERS: frozenset[type] = frozenset({int, bool, float, type(None)})
 _FLAT: frozenset[type] = _NUMBERS | {str}
 _FAST_ITEMS = 16

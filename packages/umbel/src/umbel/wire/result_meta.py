@@ -6,21 +6,17 @@ type: its reader uses the serializer the reader is configured with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeAlias
+from typing import Any
 
-from umbel.errors import BackendGetMetaError, ContentDisallowed, EncodeError, TaskError
+from umbel.errors import BackendGetMetaError, EncodeError, TaskError
 from umbel.model.outcome import EXCEPTION_STATES, READY_STATES
 from umbel.ports import Serializer
 from umbel.wire import pickling, tagged_json
 from umbel.wire.compressors import DEFAULT_LIMIT, compress, decompress
 from umbel.wire.portable_errors import describe, to_portable
-from umbel.wire.result_row import ResultRow, dump_row, load_row
 from umbel.wire.serializers import JsonSerializer, PickleSerializer
-
-Reader: TypeAlias = Callable[[bytes | None], Any]
-"""From a column to the value in it."""
 
 _COMPRESSED = b"\x00celery-compressed\x00"
 
@@ -39,9 +35,8 @@ def encode(
     serializer: Serializer,
     timezone: tzinfo = UTC,
     compression: str | None = None,
-    as_row: bool = False,
 ) -> bytes:
-    """Return the document; ``as_row``: for a store that keeps its fields in columns.
+    """Return the document.
 
     ``result`` is the value, or the exception for the states that have one. ``date_done`` (aware)
     is written in ``timezone``, and only for states that are final. ``extended``: name, args and so
@@ -69,9 +64,6 @@ def encode(
     if extended:
         fields.update(extended)
     fields["task_id"] = task_id
-    if as_row:
-        # Celery keeps neither group nor parent there, and compresses nothing.
-        return dump_row(_row(fields, extended or {}, serializer))
     document = _dump(fields, serializer, plain=not children and not extended)
     return compressed(document, compression)
 
@@ -110,92 +102,6 @@ def _dump(fields: dict[str, Any], serializer: Serializer, *, plain: bool) -> byt
         ) from error
 
 
-def _row(
-    fields: Mapping[str, Any], extended: Mapping[str, Any], serializer: Serializer
-) -> ResultRow:
-    result, done = fields["result"], fields["date_done"]
-
-    def column(value: Any) -> bytes:
-        try:
-            if isinstance(value, BaseException) and isinstance(serializer, PickleSerializer):
-                return pickling.dumps_for_celery(value)
-            return serializer.dumps(value)
-        except EncodeError as error:
-            raise EncodeError(
-                f"the result of task {fields['task_id']} cannot be stored with the serializer "
-                f"{serializer.name!r}: {error}"
-            ) from error
-
-    headers = extended.get("stamped_headers")
-    stamps = None
-    if headers:
-        values = {name: extended[name] for name in headers if name in extended}
-        stamps = column({"stamped_headers": list(headers), "stamps": values})
-    return ResultRow(
-        status=fields["status"],
-        result=column(result),
-        traceback=fields["traceback"],
-        children=column(fields["children"]) if fields["children"] else None,
-        date_done=None
-        if done is None
-        else datetime.fromisoformat(done).replace(tzinfo=None).isoformat(),
-        name=extended.get("name"),
-        args=column(extended["args"]) if "args" in extended else None,
-        kwargs=column(extended["kwargs"]) if "kwargs" in extended else None,
-        worker=extended.get("worker"),
-        retries=extended.get("retries"),
-        queue=extended.get("queue"),
-        stamps=stamps,
-    )
-
-
-def _fields_of(row: ResultRow, task_id: str, read: Reader, timezone: tzinfo) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "status": row.status,
-        "result": read(row.result),
-        "traceback": row.traceback,
-        "children": read(row.children) or [],
-        "date_done": None,
-    }
-    if row.date_done is not None:
-        done = datetime.fromisoformat(row.date_done)
-        fields["date_done"] = done.replace(tzinfo=timezone).isoformat()
-    for name in ("name", "worker", "retries", "queue"):
-        if getattr(row, name) is not None:
-            fields[name] = getattr(row, name)
-    for name in ("args", "kwargs"):
-        if getattr(row, name) is not None:
-            fields[name] = read(getattr(row, name))
-    stamps = read(row.stamps)
-    if isinstance(stamps, Mapping):
-        fields["stamped_headers"] = list(stamps.get("stamped_headers") or ())
-        fields.update(stamps.get("stamps") or {})
-    fields["task_id"] = task_id
-    return fields
-
-
-def read_column(
-    data: bytes | None, *, serializer: Serializer, accept: frozenset[str], what: str
-) -> Any:
-    """Return the value in a column of Celery's tables; ``what`` names it in errors.
-
-    Releases of Celery before 5.7 pickled every value there, whatever the serializer. Such a pickle
-    is opened only where ``accept``, a list of content types, names it. Raises ContentDisallowed,
-    DecodeError.
-    """
-    if data is None:
-        return None
-    if isinstance(serializer, PickleSerializer) or not pickling.looks_pickled(data):
-        return serializer.loads(data)
-    if PickleSerializer.content_type not in accept:
-        raise ContentDisallowed(
-            f"{what} is a pickle, which Celery wrote before 5.7 and which may run code where it is "
-            "opened. If you trust whoever can write to that table, add 'pickle' to "
-            "result_accept_content"
-        )
-    return pickling.loads(data)
-
-
 def stored_exception(exc: BaseException, serializer: Serializer) -> Any:
     """Return an exception in the form in which the serializer can write it."""
     if not isinstance(serializer, PickleSerializer):
@@ -206,27 +112,6 @@ def stored_exception(exc: BaseException, serializer: Serializer) -> Any:
     except Exception:  # noqa: BLE001 - a user's class may raise anything in there
         return TaskError(describe(exc))
     return exc
-
-
-def decode_row(
-    document: bytes,
-    *,
-    task_id: str,
-    serializer: Serializer,
-    accept: frozenset[str],
-    timezone: tzinfo,
-) -> dict[str, Any]:
-    """Return what ``decode`` returns, of a document that begins with ``ROW_MARK``.
-
-    It does not tell its ``task_id``, nor the zone of its times; ``accept`` is what ``read_column``
-    has it for, which says what is raised.
-    """
-
-    def read(data: bytes | None) -> Any:
-        what = f"what the table holds for task {task_id}"
-        return read_column(data, serializer=serializer, accept=accept, what=what)
-
-    return _fields_of(load_row(document), task_id, read, timezone)
 
 
 def decode(

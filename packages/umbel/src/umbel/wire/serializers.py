@@ -177,10 +177,9 @@ class Serializers:
         """Return the value in ``data``.
 
         Raises ContentDisallowed when the accept list does not name the content type, DecodeError
-        when the bytes are not what the content type says. Raw data and raw text always pass,
-        unless a serializer has taken their place (``auth``).
+        when the bytes are not what the content type says. Raw data and raw text always pass.
         """
-        if content_type in RAW_CONTENT_TYPES and content_type not in self._by_content_type:
+        if content_type in RAW_CONTENT_TYPES:
             return _raw(data, content_encoding)
         if content_type not in accept:
             raise ContentDisallowed(self._refusal(content_type, accept))

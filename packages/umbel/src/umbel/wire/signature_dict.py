@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from umbel.errors import DecodeError
-from umbel.wire.later_steps import LaterSteps
-
-_MAPPINGS: frozenset[type] = frozenset({dict})
 
 KEYS = ("task", "args", "kwargs", "options", "subtask_type", "immutable")
 
@@ -72,21 +69,6 @@ def read_signatures(value: Any, what: str) -> list[dict[str, Any]] | None:
     if not isinstance(value, list | tuple):
         raise DecodeError(f"{what} is a {type(value).__name__}, not a list of signatures")
     return [read_signature(item, what) for item in value]
-
-
-def read_steps(value: Any, what: str) -> Sequence[Any] | None:
-    """Return the steps that are left of a chain, the next one last; None where there are none.
-
-    Only the next is read: the others are handed on as they are, each of them would be read again
-    at every step before it, and a long chain would cost the square of its length. Raises
-    DecodeError.
-    """
-    if isinstance(value, LaterSteps):
-        read_signature(value.next, what)
-        return value
-    if not isinstance(value, list) or not value or not _MAPPINGS.issuperset(map(type, value)):
-        return read_signatures(value, what)
-    return [*value[:-1], read_signature(value[-1], what)]
 
 
 def _mapping(value: Mapping[str, Any], key: str, what: str) -> Mapping[str, Any]:

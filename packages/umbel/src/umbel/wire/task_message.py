@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from typing import Any
 
 from umbel.errors import DecodeError, UnsupportedProtocol
 from umbel.model.message import EncodedMessage, TaskMessage
 from umbel.wire import task_v1
 from umbel.wire.compressors import DEFAULT_LIMIT, decompress
 from umbel.wire.fields import message_from
-from umbel.wire.later_steps import WORTH_IT, read_long
-from umbel.wire.serializers import JSON, Serializers
+from umbel.wire.serializers import Serializers
 
 
 def decode(
@@ -48,9 +46,7 @@ def decode(
                 f"the header 'compression' of task {name!r} is {compression!r}, not a name"
             )
         body = decompress(body, compression, limit=limit)
-    content = _long(body, message, accept, serializers) if name is not None else None
-    if content is None:
-        content = serializers.loads(body, message.content_type, message.content_encoding, accept)
+    content = serializers.loads(body, message.content_type, message.content_encoding, accept)
     if name is None:
         return task_v1.read(content, message.properties, timezone=timezone)
     if isinstance(content, Mapping):
@@ -67,14 +63,3 @@ def decode(
         )
     args, kwargs, embed = content
     return message_from(headers, message.properties, args, kwargs, embed)
-
-
-def _long(
-    body: bytes, message: EncodedMessage, accept: frozenset[str], serializers: Serializers
-) -> Any:
-    """Return the body of a message that carries a long chain, where that may be read as it is."""
-    if len(body) < WORTH_IT or message.content_encoding != JSON.content_encoding:
-        return None
-    if message.content_type != JSON.content_type or JSON.content_type not in accept:
-        return None
-    return read_long(body) if serializers.get("json") is JSON else None

@@ -7,7 +7,7 @@ no TaskMessage to make (benchmarks/decisions/bulk_cost.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +40,6 @@ class MessageTemplate:
         "_serializer",
         "_show_args",
         "_show_kwargs",
-        "_shown",
     )
 
     def __init__(
@@ -50,18 +49,15 @@ class MessageTemplate:
         serializer: Serializer,
         compression: str | None = None,
         maxlevels: int = 3,
-        shown: Callable[..., tuple[str | None, str | None]] | None = None,
     ) -> None:
         """``maxlevels`` is how deep arguments are shown, where the pattern does not say how.
 
-        ``shown`` tells how args and kwargs that hide something are, and None for those that do not.
         Raises EncodeError, ImproperlyConfigured for an unknown compression.
         """
         self._message = message
         self._serializer = serializer
         self._compression = compression
         self._maxlevels = maxlevels
-        self._shown = shown
         self._encoded = encode(message, serializer=serializer, compression=compression)
         self._headers = dict(self._encoded.headers)
         self._properties = dict(self._encoded.properties)
@@ -98,15 +94,12 @@ class MessageTemplate:
             return self._encode(task_id, args, kwargs)
         headers = self._headers.copy()
         headers["id"] = task_id
-        argsrepr, kwargsrepr = self._shown(args, kwargs) if self._shown else (None, None)
         if self._own_root:
             headers["root_id"] = task_id
         if self._show_args:
-            headers["argsrepr"] = argsrepr or safe_repr(args, maxlevels=self._maxlevels)
+            headers["argsrepr"] = safe_repr(args, maxlevels=self._maxlevels)
         if self._show_kwargs:
-            headers["kwargsrepr"] = kwargsrepr or (
-                safe_repr(kwargs, maxlevels=self._maxlevels) if kwargs else "{}"
-            )
+            headers["kwargsrepr"] = safe_repr(kwargs, maxlevels=self._maxlevels) if kwargs else "{}"
         properties = self._properties.copy()
         if self._own_correlation:
             properties["correlation_id"] = task_id
@@ -126,11 +119,10 @@ class MessageTemplate:
             changes["root_id"] = task_id
         if self._own_correlation:
             changes["correlation_id"] = task_id
-        argsrepr, kwargsrepr = self._shown(args, kwargs) if self._shown else (None, None)
         if self._show_args:
-            changes["argsrepr"] = argsrepr or safe_repr(args, maxlevels=self._maxlevels)
+            changes["argsrepr"] = safe_repr(args, maxlevels=self._maxlevels)
         if self._show_kwargs:
-            changes["kwargsrepr"] = kwargsrepr or safe_repr(kwargs, maxlevels=self._maxlevels)
+            changes["kwargsrepr"] = safe_repr(kwargs, maxlevels=self._maxlevels)
         return encode(
             msgspec.structs.replace(self._message, **changes),
             serializer=self._serializer,

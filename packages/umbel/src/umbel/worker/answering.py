@@ -10,20 +10,18 @@ import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from umbel.clock import LogicalClock
-from umbel.errors import ImproperlyConfigured, NotSupported, UsageError, WireError
+from umbel.errors import NotSupported, WireError
 from umbel.model.queues import Queue
-from umbel.model.revocation import Revocation, stamp_keys
+from umbel.model.revocation import Revocation
 from umbel.model.shelves import EVERYTHING, Shelf, Shelved
 from umbel.ports import Broker
 from umbel.wire import envelope
 from umbel.worker.facts import WorkerFacts
-from umbel.worker.intake import Intake
 from umbel.worker.observing import Observer
 from umbel.worker.plan import WorkerPlan
-from umbel.worker.rates import runs_per_second
 
 _USUAL_ITEMS = ("exchange", "routing_key", "rate_limit")
 MOST_SCHEDULED = 1000
@@ -39,18 +37,17 @@ class Answering:
         broker: Broker,
         observer: Observer,
         clock: LogicalClock,
-        intake: Intake,
         *,
+        revoked: Callable[[], Sequence[str]],
         beat: Callable[[], None],
     ) -> None:
-        """Of ``intake`` only what any thread may use. ``beat``: gives monitors a sign of life."""
+        """``revoked``: the ids that must not run. ``beat``: gives monitors a sign of life."""
         self._plan = plan
         self._facts: WorkerFacts = plan.facts
         self._broker = broker
         self._observer = observer
         self._clock = clock
-        self._intake = intake
-        self._revoked: Callable[[], Sequence[str]] = intake.revoked_ids
+        self._revoked = revoked
         self._beat = beat
         self._all_events = plan.task_events
         """Started with -E: then everything is told, and commands change nothing, as in Celery."""
@@ -85,14 +82,11 @@ class Answering:
     def revoked(self) -> Any:
         return list(self._revoked())
 
-    def active_queues(self) -> Any:
-        return [described(queue) for queue in self._intake.queues]
-
     def scheduled(self) -> Any:
         """What rests in the store, whichever worker will run it."""
         found: list[Any] = []
         shelves = self._broker.shelves()
-        for queue in self._intake.queues:
+        for queue in self._plan.queues:
             try:
                 page = shelves.page(
                     Shelf.DELAYED, queue.name, EVERYTHING, after=None, limit=MOST_SCHEDULED
@@ -144,15 +138,15 @@ class Answering:
     # --- telling ----------------------------------------------------------------------------------
 
     def enable_events(self) -> Any:
-        if self._all_events or self._observer.wanted:
+        if self._all_events or self._observer.watching:
             return {"ok": "task events already enabled"}
-        self._observer.want(True)
+        self._observer.watching = True
         return {"ok": "task events enabled"}
 
     def disable_events(self) -> Any:
-        if self._all_events or not self._observer.wanted:
+        if self._all_events or not self._observer.watching:
             return {"ok": "task events already disabled"}
-        self._observer.want(False)
+        self._observer.watching = False
         return {"ok": "task events disabled"}
 
     def heartbeat(self) -> None:
@@ -164,57 +158,16 @@ class Answering:
     def rate_limit(self, task_name: str, rate_limit: Any = None) -> Any:
         if task_name not in self._plan.tasks:
             return {"error": "unknown task"}
-        try:
-            rate = runs_per_second(rate_limit)
-        except ImproperlyConfigured as error:
-            return {"error": f"Invalid rate limit string: {error}"}
-        self._intake.rates.change(task_name, rate)
-        # Told by ``registered`` from now on; read by this thread only.
-        facts = cast("dict[str, dict[str, str]]", self._facts.tasks).setdefault(task_name, {})
-        facts.pop("rate_limit", None)
-        if rate is None:
-            return {"ok": "rate limit disabled successfully"}
-        facts["rate_limit"] = str(rate_limit)
-        return {"ok": "new rate limit set successfully"}
+        raise NotSupported(
+            f"rate limits are not kept by this version of Umbel: {task_name} runs as before"
+            f" (asked for {rate_limit!r})"
+        )
 
-    def add_consumer(
-        self,
-        queue: str,
-        exchange: str | None = None,
-        exchange_type: str | None = None,
-        routing_key: str | None = None,
-        **_: Any,
-    ) -> Any:
-        queues = self._intake.queues
-        if any(each.name == queue for each in queues):
-            return {"ok": f"already consuming from {queue!r}"}
-        known = next((each for each in self._plan.known_queues if each.name == queue), None)
-        added = known or Queue(queue)
-        if exchange:
-            added = Queue(queue, exchange, routing_key or queue, exchange_type or "direct")
-        self._intake.change_queues([*queues, added])
-        return {"ok": f"add consumer {queue}"}
-
-    def cancel_consumer(self, queue: str, **_: Any) -> Any:
-        queues = self._intake.queues
-        left = [each for each in queues if each.name != queue]
-        if not left:
-            raise UsageError(
-                f"{queue} is the only queue of this worker, which must have one: end the worker"
-                " with `control shutdown`, or pause the queue for all of them with `umbel pause`"
-            )
-        if len(left) < len(queues):
-            self._intake.change_queues(left)
-        return {"ok": f"no longer consuming from {queue}"}
-
-    def revoke_by_stamped_headers(
-        self, headers: Any, terminate: bool = False, signal: str | None = None
-    ) -> Any:
-        if not isinstance(headers, Mapping):  # from a command line: name=value
-            headers = dict(str(one).split("=", 1) for one in headers)
-        keys = list(stamp_keys(headers))
-        self.store_revocations(keys, terminate=terminate, signal=signal or "SIGTERM")
-        return {"ok": f"headers {dict(headers)!r} flagged as revoked"}
+    def revoke_by_stamped_headers(self, headers: Any, **_: Any) -> Any:
+        raise NotSupported(
+            f"tasks are revoked by their ids in this version of Umbel: nothing was revoked for the"
+            f" stamps {headers!r}"
+        )
 
     def store_revocations(self, task_id: Any, *, terminate: bool, signal: str) -> list[str]:
         """Have the broker keep for every worker that these must not run; return the ids."""
@@ -244,8 +197,8 @@ def described(queue: Queue) -> Mapping[str, Any]:
         "exchange": exchange,
         "routing_key": queue.name if queue.routing_key is None else queue.routing_key,
         "queue_arguments": dict(queue.arguments) or None,
-        "binding_arguments": dict(queue.binding_arguments) or None,
-        "consumer_arguments": dict(queue.consumer_arguments) or None,
+        "binding_arguments": None,
+        "consumer_arguments": None,
         "durable": True,
         "exclusive": False,
         "auto_delete": False,

@@ -15,8 +15,7 @@ from umbel.drivers.opening import open_bus
 from umbel.monitoring.emitter import Emitter
 from umbel.ports import Broker, Pool
 from umbel.worker.answering import Answering
-from umbel.worker.autoscaling import Autoscaler
-from umbel.worker.commands import CarryOut, Commands
+from umbel.worker.commands import Commands
 from umbel.worker.intake import Intake
 from umbel.worker.observing import Observer
 from umbel.worker.plan import WorkerPlan
@@ -35,34 +34,25 @@ class Station(msgspec.Struct, frozen=True):
     observer: Observer
     clock: LogicalClock
 
-    def serve(
-        self,
-        supervisor: Supervisor,
-        pool: Pool,
-        intake: Intake,
-        broker: Broker,
-        autoscaler: Autoscaler | None = None,
-        carry_out: CarryOut | None = None,
-    ) -> None:
+    def serve(self, supervisor: Supervisor, pool: Pool, intake: Intake, broker: Broker) -> None:
         """Join these, and start the thread that owns the bus. Before the intake starts."""
-        intake.tell_refused(self.observer.refused)
+        intake.on_refused = self.observer.refused
         answering = Answering(
             self.plan,
             broker,
             self.observer,
             self.clock,
-            intake,
+            revoked=intake.revoked_ids,
             beat=self.remote.beat_soon,
         )
-        steering = Steering(self.plan, supervisor, pool, intake, autoscaler)
-        own = frozenset(self.plan.own_commands)
-        commands = Commands(answering, steering, supervisor.call_soon, own, carry_out)
+        steering = Steering(self.plan, supervisor, pool)
+        commands = Commands(answering, steering, supervisor.call_soon)
 
         def load() -> tuple[int, int]:
             running = min(len(supervisor.ledger), supervisor.slots)
             return running, sum(tuple(supervisor.processed.values()))
 
-        self.remote.start(load, commands.handle, self.observer.hear)
+        self.remote.start(load, commands.handle)
 
 
 def open_station(plan: WorkerPlan, clock: Clock) -> Station | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from umbel.control.command_specs import BY_NAME
@@ -20,15 +20,12 @@ logger = logging.getLogger("umbel.worker")
 
 Answer: TypeAlias = Callable[[Any], None]
 Handler: TypeAlias = Callable[..., Any]
-CarryOut: TypeAlias = Callable[[str, Mapping[str, Any], Answer], None]
-"""Carries out one of the app's own commands: its name, its arguments, who is answered."""
 
 _HERE = frozenset(
     {
-        "active_queues", "add_consumer", "cancel_consumer", "clock", "conf", "disable_events",
-        "election", "enable_events", "heartbeat", "hello", "memdump", "memsample", "objgraph",
-        "ping", "rate_limit", "registered", "report", "revoked", "revoke_by_stamped_headers",
-        "scheduled",
+        "clock", "conf", "disable_events", "election", "enable_events", "heartbeat", "hello",
+        "memdump", "memsample", "objgraph", "ping", "rate_limit", "registered", "report", "revoked",
+        "revoke_by_stamped_headers", "scheduled",
     }
 )  # fmt: skip
 """Commands answered on the thread that owns the bus."""
@@ -42,13 +39,8 @@ class Commands:
         answering: Answering,
         steering: Steering,
         call_soon: Callable[[Callable[[], None]], None],
-        own: Container[str] = (),
-        carry_out: CarryOut | None = None,
     ) -> None:
-        """``call_soon``: have something done on the supervisor's main thread. ``own``: the app's
-        own commands, which ``carry_out`` sees to, on that thread."""
-        self._own = own
-        self._carry_out = carry_out
+        """``call_soon``: have something done on the supervisor's main thread."""
         self._answering = answering
         self._steering = steering
         self._call_soon = call_soon
@@ -62,10 +54,7 @@ class Commands:
         spec = BY_NAME.get(command.method)
         name = spec.name if spec is not None else ""
         arguments = dict(command.arguments)
-        if not name and self._carry_out is not None and command.method in self._own:
-            carry_out = self._carry_out
-            self._call_soon(lambda: carry_out(command.method, arguments, answer))
-        elif not name:
+        if not name:
             answer({"error": repr(KeyError(command.method))})
         elif name in ("revoke", "terminate"):
             self._revoke(name, arguments, answer)

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from umbel.config.driver_options import keeps_rows
 from umbel.errors import (
     TaskRevokedError,
     TimeLimitExceeded,
@@ -51,7 +50,6 @@ class Endings:
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
         self._serializer = SERIALIZERS.get(plan.result_serializer)
-        self._rows = keeps_rows(plan.backend_url)
         self._timezone = ZoneInfo(plan.timezone)
         self._queues = {queue.name: queue for queue in plan.queues}
 
@@ -273,7 +271,6 @@ class Endings:
             parent_id=parent_id,
             serializer=self._serializer,
             timezone=self._timezone,
-            as_row=self._rows,
         )
         return ResultRecord(
             task_id=task_id,

@@ -17,10 +17,8 @@ import msgspec
 from umbel.app.cancellations import Cancellations
 from umbel.app.context import Context
 from umbel.app.errbacks_due import EndDue, ErrbacksDue
-from umbel.app.log_records import of_task
 from umbel.app.running import run_task, run_task_async, traceback_text
 from umbel.app.signals import task_received
-from umbel.app.tracers import wraps_runs
 from umbel.errors import NotRegistered, WireError
 from umbel.model.assignment import Account, Assignment, Began, Obituary, Report
 from umbel.model.delivery import NO_EFFECTS, Ack, Effects, Quarantine, Requeue, Verdict
@@ -37,7 +35,7 @@ from umbel.model.outcome import (
 from umbel.model.queues import FollowUp, Outgoing
 from umbel.wire import envelope
 from umbel.wire.plain_task import read_plain
-from umbel.wire.reprs import MASK, safe_repr
+from umbel.wire.reprs import safe_repr
 from umbel.wire.serializers import JSON, SERIALIZERS
 from umbel.worker.announcing import WorkerFace, tell_notice, tell_received, tell_rejected
 from umbel.worker.following import Following
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
     from umbel.app.task import Task
 
 logger = logging.getLogger("umbel.worker.task")
-trace_logger = logging.getLogger("celery.app.trace")
-"""In the profile ``celery``: programs and monitors filter Celery's lines by that name."""
 
 NEVER_RAN = 0.0
 _ACK = Ack()
@@ -77,7 +73,6 @@ class Execution:
         self._node = node
         self._face = WorkerFace(app, node)
         self._tasks = app.tasks
-        self._log = trace_logger if app.settings.profile == "celery" else logger
         self._recorder = Recorder(app, node=node, pid=pid)
         self._following = Following(app, self._recorder)
         self.cancellations = Cancellations()
@@ -152,7 +147,7 @@ class Execution:
     def on_loop(self, prepared: Prepared) -> bool:
         """Whether ``run_async`` can run it. Middleware is synchronous: it needs a thread."""
         task = prepared.task
-        return task is not None and task.is_async and not wraps_runs(self._app)
+        return task is not None and task.is_async and not self._app.middleware
 
     async def run_async(self, prepared: Prepared) -> Report:
         """Run a coroutine task on the running loop and report."""
@@ -189,16 +184,16 @@ class Execution:
                 if message.callbacks or message.chain or message.chord or request.additions:
                     more = self._following.after_success(task, request, value)
                 records = self._recorder.succeeded(task, message, request, value)
-                _log_success(self._log, task, message, value, seconds)
+                _log_success(task, message, value, seconds)
                 account = None
                 if prepared.assignment.watched:
-                    account = Account(_shown(task, value))
+                    account = Account(safe_repr(value, maxlen=task.resultrepr_maxsize))
                 return self._say(prepared, "SUCCESS", _ACK, records, more, seconds, account)
             case Failed():
                 return self._failure(prepared, outcome, seconds)
             case Retried():
                 records = self._recorder.retried(task, message, request, outcome)
-                _log(self._log, task, message, logging.INFO, "retry: %s", outcome.why)
+                _log(task, message, logging.INFO, "retry: %s", outcome.why)
                 sent = () if outcome.message is None else (outcome.message,)
                 account = _account(prepared, outcome.error, outcome.traceback)
                 more = Effects(outgoing=sent)
@@ -207,12 +202,11 @@ class Execution:
                 more = self._following.after_built_in(task, request, end)
                 return self._say(prepared, "IGNORED", Ack(), (), more, seconds)
             case Ignored():
-                _log(self._log, task, message, logging.INFO, "ignored%s", "")
+                _log(task, message, logging.INFO, "ignored%s", "")
                 more = self._following.after_ignore(task, request, outcome.message)
                 return self._say(prepared, "IGNORED", Ack(), (), more, seconds)
             case Rejected(requeue=True):
                 _log(
-                    self._log,
                     task,
                     message,
                     logging.WARNING,
@@ -223,7 +217,7 @@ class Execution:
                 return self._say(prepared, "REJECTED", back, (), NO_EFFECTS, seconds)
             case Rejected():
                 words = "rejected: %s (set aside)"
-                _log(self._log, task, message, logging.WARNING, words, outcome.error)
+                _log(task, message, logging.WARNING, words, outcome.error)
                 more = self._following.after_failure(task, request, outcome.error, None)
                 records = self._recorder.failed(task, message, request, outcome.error, None)
                 error = outcome.error
@@ -239,9 +233,9 @@ class Execution:
             records = self._recorder.failed(task, message, request, error, text)
         except Exception:  # such as arguments, for an extended result, that cannot be encoded
             words = "Task %s[%s]: its failure is stored without arguments and children"
-            logger.exception(words, task.name, message.id, extra=of_task(task.name, message.id))
+            logger.exception(words, task.name, message.id)
             records = self._recorder.failed_plainly(task, message, error, text)
-        _log_failure(self._log, task, message, error, text)
+        _log_failure(task, message, error, text)
         verdict: Verdict = Ack()
         if _is_kept(task, error):
             reason = "retries exhausted" if message.retries else "failed"
@@ -329,49 +323,27 @@ def _is_kept(task: Task[..., Any], error: BaseException) -> bool:
 # --- log lines, in the words a Celery user greps for ----------------------------------------------
 
 
-def _shown(task: Task[..., Any], value: Any) -> str:
-    return MASK if task.plan.hides_result else safe_repr(value, maxlen=task.resultrepr_maxsize)
-
-
-def _log(
-    logger: logging.Logger,
-    task: Task[..., Any],
-    message: TaskMessage,
-    level: int,
-    words: str,
-    value: object,
-) -> None:
+def _log(task: Task[..., Any], message: TaskMessage, level: int, words: str, value: object) -> None:
     if logger.isEnabledFor(level):
-        about = of_task(task.name, message.id)
-        name = message.shadow or task.name
-        logger.log(level, f"Task %s[%s] {words}", name, message.id, value, extra=about)
+        logger.log(level, f"Task %s[%s] {words}", message.shadow or task.name, message.id, value)
 
 
-def _log_success(
-    logger: logging.Logger, task: Task[..., Any], message: TaskMessage, value: Any, seconds: float
-) -> None:
+def _log_success(task: Task[..., Any], message: TaskMessage, value: Any, seconds: float) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info(
             "Task %s[%s] succeeded in %ss: %s",
             message.shadow or task.name,
             message.id,
             round(seconds, 6),
-            _shown(task, value),
-            extra={"task_id": message.id, "task_name": task.name},
+            safe_repr(value, maxlen=task.resultrepr_maxsize),
         )
 
 
 def _log_failure(
-    logger: logging.Logger,
-    task: Task[..., Any],
-    message: TaskMessage,
-    error: BaseException,
-    text: str | None,
+    task: Task[..., Any], message: TaskMessage, error: BaseException, text: str | None
 ) -> None:
     name = message.shadow or task.name
-    about = of_task(task.name, message.id)
     if task.throws and isinstance(error, tuple(task.throws)):
-        logger.info("Task %s[%s] raised expected: %r", name, message.id, error, extra=about)
+        logger.info("Task %s[%s] raised expected: %r", name, message.id, error)
         return
-    words = "Task %s[%s] raised unexpected: %r\n%s"
-    logger.error(words, name, message.id, error, text or "", extra=about)
+    logger.error("Task %s[%s] raised unexpected: %r\n%s", name, message.id, error, text or "")

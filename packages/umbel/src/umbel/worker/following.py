@@ -10,16 +10,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from umbel.app.context import Context
 from umbel.app.errbacks_due import EndDue, ErrbacksDue
-from umbel.app.log_records import of_task
 from umbel.app.sending import told_before
-from umbel.app.workflow_calls import counting_backend, look_pause, prepared
+from umbel.app.workflow_calls import counting_backend, prepared
 from umbel.errors import TaskError, WireError
 from umbel.model.delivery import NO_EFFECTS, Effects
 from umbel.model.join import CloseJoin, FillSlot, JoinStep, OpenJoin
@@ -29,7 +27,6 @@ from umbel.wire import envelope, task_v2
 from umbel.wire.gathering import gathering_message
 from umbel.wire.join_part import encode_part
 from umbel.wire.serializers import SERIALIZERS
-from umbel.workflows import policies
 from umbel.workflows.advancing import (
     Errback,
     NeverBegun,
@@ -43,10 +40,9 @@ from umbel.workflows.advancing import (
     slot_of,
     with_ids,
 )
-from umbel.workflows.beginning import launches
 from umbel.workflows.freezing import handle_on, ids_after
 from umbel.workflows.headers import HeaderOver
-from umbel.workflows.planning import Sig
+from umbel.workflows.planning import Sig, launches
 
 if TYPE_CHECKING:
     from umbel.app.app import App
@@ -68,7 +64,6 @@ class Following:
         self._expires = settings.result_chord_expires
         """Of an unfinished chord: None, unless the setting is given, is for ever."""
         self._kept = settings.result_chord_expires
-        self._look = partial(look_pause, app)
 
     # --- ends of runs -----------------------------------------------------------------------------
 
@@ -189,8 +184,7 @@ class Following:
             over = msgspec.structs.replace(over, error=error)
         if over.error is not None:
             self._fail_body(task, family, request.queue, over, over.error, made)
-        policy = policies.of_body(over.body)
-        made.joins.extend(map(CloseJoin, policies.all_joins(over.join_id, policy)))
+        made.joins.append(CloseJoin(over.join_id))
         return made.effects()
 
     def _fail_body(
@@ -227,7 +221,7 @@ class Following:
     ) -> None:
         """Add the messages that begin a workflow in normal form, as children of this run."""
         family = {"parent_id": request.id, "root_id": request.root_id, **(more or {})}
-        for step in launches(sig, args, expires=self._expires, look=self._look):
+        for step in launches(sig, args, expires=self._expires):
             if isinstance(step, OpenJoin):
                 counting_backend(self._app)
                 made.joins.append(step)
@@ -249,8 +243,9 @@ class Following:
             serializer=self._serializer,
             compression=self._compression,
         )
-        join_id, then = slot.join_for(state), self._then(slot, request)
-        return FillSlot(join_id, slot.task_id, slot.index, part, then, self._kept)
+        return FillSlot(
+            slot.join_id, slot.task_id, slot.index, part, self._then(slot, request), self._kept
+        )
 
     def _then(self, slot: Slot, request: Context) -> FollowUp:
         """Return the message that goes on with the body; to the queue that this run came from."""
@@ -300,7 +295,6 @@ class Following:
                     "Task %s[%s] failed, and an error callback of it cannot be sent",
                     task.name,
                     request.id,
-                    extra=of_task(task.name, request.id),
                 )
 
 

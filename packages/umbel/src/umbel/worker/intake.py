@@ -13,38 +13,54 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+
+import msgspec
 
 from umbel.clock import Clock
-from umbel.errors import OperationalError, UsageError
-from umbel.model.delivery import Delivery, Effects, Receipt, Settlement
+from umbel.errors import OperationalError, UsageError, WireError
+from umbel.model.delivery import Ack, Delivery, Effects, Receipt, Settlement
 from umbel.model.presence import Presence
-from umbel.model.queues import Queue
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, ResultBackend
+from umbel.ports import Broker, Consumer, ResultBackend
 from umbel.wire import envelope
 from umbel.wire.envelope import Peek
-from umbel.worker.admission import Drop, Run, SetAside, admit
+from umbel.worker.admission import Drop, Rest, Run, SetAside, admit
 from umbel.worker.endings import Endings
-from umbel.worker.gatekeeping import Gatekeeper
-from umbel.worker.intake_log import log_received, log_refused, sentence
-from umbel.worker.notices import Notices
+from umbel.worker.intake_log import log_decision, log_refused, sentence
+from umbel.worker.notices import Noticed, Notices
 from umbel.worker.plan import WorkerPlan
 from umbel.worker.progress import Deliveries, Stall
-from umbel.worker.rates import Rates
-from umbel.worker.reception import Admitted, Reception, Taken
-from umbel.worker.tenure import Tenure
+from umbel.worker.resting import Rested
+from umbel.worker.revoked import RevokedIds
 from umbel.worker.unclaimed import Unclaimed
 
 logger = logging.getLogger("umbel.worker")
 
 BACKOFF_FIRST, BACKOFF_MOST = 0.1, 5.0
 """Seconds between tries to reach the broker, at first and in the end."""
-BACKLOG_EVERY = 1.0
-"""Seconds between looks at what waits in the queues, for a worker that scales by it."""
 HELD_SHARE = 10
 """With claims in hand, tries are at most this part of the lease apart: an outage must not take much
 more of the lease than it lasts."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A claim that may run now. ``acked``: acknowledged already (early)."""
+
+    delivery: Delivery
+    peek: Peek
+    run: Run
+    acked: bool
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the main thread takes from here in one go."""
+
+    admitted: tuple[Admitted, ...]
+    escaped: tuple[Receipt, ...]
+    """Claims that turned out to be no longer ours."""
+    revoked: tuple[Revocation, ...]
+    notices: tuple[Noticed, ...] = ()
+    """What signals are to tell of what is never run."""
 
 
 class Intake:
@@ -61,7 +77,9 @@ class Intake:
         notify: Callable[[], None],
     ) -> None:
         self._broker = broker
+        self._backend = backend
         self._plan = plan
+        self._presence = presence
         self._clock = clock
         self._notify = notify
         self._endings = Endings(plan)
@@ -73,7 +91,6 @@ class Intake:
         self._loose: list[Effects] = []
         self._admitted: list[Admitted] = []
         self._escaped: list[Receipt] = []
-        self._ended: list[Receipt] = []
         self._news: list[Revocation] = []
         self._notices = Notices(plan)
         self._free = 0
@@ -81,21 +98,15 @@ class Intake:
         self._processed: dict[str, int] = {}
         self._waiting = False
         self._stopping = False
+        self._consumer: Consumer | None = None
         self._last_moment = 0.0
-        self.queues: tuple[Queue, ...] = plan.queues
-        """What this worker takes from. Replaced as a whole; any thread may look."""
-        self._wanted_queues: tuple[Queue, ...] | None = None
-        self.backlog: int | None = None
-        """Messages that wait in the queues; None where nobody looks (``watch_backlog``)."""
-        self._backlog_at: float | None = None
 
         # The rest belongs to the intake thread alone.
         self._unclaimed = Unclaimed(broker, backend)
-        self._tenure = Tenure(broker, backend, plan, presence)
-        self._gatekeeper = Gatekeeper(plan, broker, self._tenure)
-        self._reception = Reception(
-            plan, clock, self._notices, self._lock, step=broker.capabilities.delay_step
-        )
+        self._held: set[Receipt] = set()
+        self._uncertain: set[Receipt] = set()
+        self._revoked = RevokedIds()
+        self._rested = Rested()
         self._renew_at = 0.0
         self._deliveries = Deliveries(plan.stall_timeout, plan.renewal)
         self._moved = True
@@ -106,6 +117,8 @@ class Intake:
         """Counts on while this thread is alive and not stuck in a call."""
         self.gave_up = False
         """The store has messages and delivers none: the supervisor then ends the worker."""
+        self.on_refused: Callable[[Peek, Drop | SetAside], None] | None = None
+        """Told, on the intake thread, of what is never run. Set before ``start``."""
         self.connected = threading.Event()
         self.failure: BaseException | None = None
         """What ended the thread, if not a stop; the supervisor then ends the worker."""
@@ -124,21 +137,16 @@ class Intake:
         free: int,
         active: int,
         processed: dict[str, int],
-        ended: Sequence[Receipt] = (),
     ) -> None:
-        """Hand over what ended, and say how many assignments more can be taken.
-
-        ``ended``: claims that hold places under limits no more, once the rest is settled.
-        """
+        """Hand over what ended, and say how many assignments more can be taken."""
         with self._lock:
-            self._ended.extend(ended)
             self._settlements.extend(settlements)
             self._loose.extend(loose)
             grown = free > self._free
             self._free = free
             self._active = active
             self._processed = processed
-            if self._waiting and (settlements or loose or grown or ended):
+            if self._waiting and (settlements or loose or grown):
                 self._wake()
 
     def take(self) -> Taken:
@@ -159,26 +167,7 @@ class Intake:
 
     def revoked_ids(self) -> Sequence[str]:
         """Return the ids that must not run, the oldest first. Any thread."""
-        return self._reception.revoked.latest()
-
-    @property
-    def rates(self) -> Rates:
-        """How often tasks may run here. Any thread."""
-        return self._reception.rates
-
-    def tell_refused(self, tell: Callable[[Peek, Drop | SetAside], None]) -> None:
-        """Have this told, on the intake thread, of what is never run. Before ``start``."""
-        self._reception.on_refused = tell
-
-    def change_queues(self, queues: Sequence[Queue]) -> None:
-        """Take from these from the next step on, and from no others. Any thread."""
-        with self._lock:
-            self.queues = self._wanted_queues = tuple(queues)
-            self._wake()
-
-    def watch_backlog(self) -> None:
-        """Keep ``backlog`` up to date. Before ``start``."""
-        self.backlog, self._backlog_at = 0, 0.0
+        return self._revoked.latest()
 
     def ask_to_stop(self) -> None:
         """Have the next steps claim nothing and settle what is left. Any thread."""
@@ -201,11 +190,11 @@ class Intake:
             return not self._something_left()
 
     def _something_left(self) -> bool:
-        return bool(self._settlements or self._loose or self._tenure.holds_any())
+        return bool(self._settlements or self._loose or self._held)
 
     def _wake(self) -> None:
-        if self._tenure.consumer is not None:
-            self._tenure.consumer.wake()
+        if self._consumer is not None:
+            self._consumer.wake()
         self._bell.notify_all()
 
     # --- the thread -------------------------------------------------------------------------------
@@ -240,17 +229,31 @@ class Intake:
         Called by the intake thread, or in its place by whoever steps. Raises OperationalError.
         """
         self.steps += 1
-        if self._tenure.consumer is None:
-            self._tenure.open(self.queues, purge=self._plan.purge)
+        if self._consumer is None:
+            self._broker.declare(self._plan.queues)
+            if self._plan.purge:
+                self._purge()
+            consumer = self._broker.open_consumer(
+                self._plan.queues,
+                presence=self._presence,
+                lease=self._plan.lease,
+                results=self._backend,
+            )
+            with self._lock:
+                self._consumer = consumer
         self._renew()
         if not self.connected.is_set():
             logger.info("Connected to %s", self._broker.ping())
             self.connected.set()
             self._notify()
 
+    def _purge(self) -> None:
+        for queue in self._plan.queues:
+            count = self._broker.purge(queue.name)
+            logger.warning("Purged %d messages from queue %s", count, queue.name)
+
     def _longest_pause(self) -> float:
-        held = self._tenure.holds_any()
-        return min(BACKOFF_MOST, self._plan.lease / HELD_SHARE) if held else BACKOFF_MOST
+        return min(BACKOFF_MOST, self._plan.lease / HELD_SHARE) if self._held else BACKOFF_MOST
 
     def _pause(self, error: OperationalError, delay: float) -> bool:
         """Wait before trying again. True when it is time to end instead."""
@@ -273,8 +276,6 @@ class Intake:
         stopped and done. Raises OperationalError; what was to be settled is kept then.
         """
         self.steps += 1
-        if self._ended or self._wanted_queues is not None or self._backlog_at is not None:
-            self._see_to_the_rest()
         with self._lock:
             settlements, self._settlements = self._settlements, []
             loose, self._loose = self._loose, []
@@ -315,41 +316,10 @@ class Intake:
         self._admitted.clear()
         return orphans
 
-    def _see_to_the_rest(self) -> None:
-        """What is seldom asked for. Places under limits are free as soon as the run is over."""
-        if self._ended:
-            with self._lock:
-                ended, self._ended = self._ended, []
-            self._gatekeeper.release(ended)
-        if self._wanted_queues is not None:
-            self._change_queues()
-        if self._backlog_at is not None and self._clock.monotonic() >= self._backlog_at:
-            self.backlog = self._waiting_to_be_claimed()
-            self._backlog_at = self._clock.monotonic() + BACKLOG_EVERY
-
-    def _change_queues(self) -> None:
-        with self._lock:
-            queues = None if self._stopping else self._wanted_queues
-        if queues is not None:
-            self._tenure.change(queues)
-            self._renew_at = 0.0
-        with self._lock:
-            if self._wanted_queues == queues:
-                self._wanted_queues = None
-
-    def _waiting_to_be_claimed(self) -> int:
-        stats = self._broker.stats([queue.name for queue in self.queues])
-        return sum(each.ready for each in stats if each.paused_since is None)
-
     def _receive(self, credit: int, longest: float | None) -> Sequence[Delivery]:
-        assert self._tenure.consumer is not None
-        until = self._renew_at
-        if self._backlog_at is not None:
-            until = min(until, self._backlog_at)
-        timeout = max(0.0, until - self._clock.monotonic())
-        if longest is not None:
-            timeout = min(timeout, longest)
-        return self._tenure.consumer.receive(credit, timeout)
+        assert self._consumer is not None
+        timeout = max(0.0, self._renew_at - self._clock.monotonic())
+        return self._consumer.receive(credit, timeout if longest is None else min(timeout, longest))
 
     def _renew_and_look(self) -> None:
         self._renew()
@@ -361,39 +331,48 @@ class Intake:
 
     def _look_what_waits(self) -> None:
         """Nothing was claimed for free slots: find out whether there was anything to claim."""
-        waiting = self._waiting_to_be_claimed()
+        names = [queue.name for queue in self._plan.queues]
+        waiting = sum(each.ready for each in self._broker.stats(names))
         stall = self._deliveries.looked(self._clock.monotonic(), waiting)
-        self._tenure.stalled(stall, waiting, [queue.name for queue in self.queues])
+        words = waiting, ", ".join(names), self._plan.stall_timeout
         if stall is Stall.CONNECT_ANEW:
+            logger.error(
+                "%d messages wait in %s, slots are free, and nothing could be claimed for %g s:"
+                " connecting anew",
+                *words,
+            )
+            assert self._consumer is not None
+            self._consumer.reconnect()
             self._renew()
         elif stall is Stall.GIVE_UP:
+            logger.critical(
+                "The worker ends: %d messages wait in %s, slots are free, and nothing could be"
+                " claimed for twice %g s (worker_stall_timeout), over a new connection either."
+                " Your service manager should start it again; `umbel doctor` looks at the broker",
+                *words,
+            )
             self.gave_up = True
             self._notify()
 
     def _exchange(self, settlements: list[Settlement], credit: int) -> Sequence[Delivery]:
-        tenure, lost = self._tenure, set[Receipt]()
-        assert tenure.consumer is not None
+        assert self._consumer is not None
         try:
-            ours: Sequence[Settlement] = settlements
-            if tenure.retiring.retired:
-                ours, lost = tenure.retiring.settle(settlements)
-            exchange = tenure.consumer.exchange(ours, credit)
+            exchange = self._consumer.exchange(settlements, credit)
         except OperationalError:
             # It may have happened, the answer being lost. The same settlements go again: what is
             # refused then was performed, or escaped during the outage; either way it is not ours.
-            tenure.uncertain.update(s.receipt for s in settlements)
+            self._uncertain.update(s.receipt for s in settlements)
             with self._lock:
                 self._settlements[:0] = settlements
             raise
-        lost.update(exchange.lost)
-        ended = {each.receipt for each in settlements if each.verdict is not None}
-        tenure.held -= ended
-        if tenure.retiring.retired:
-            tenure.retiring.drop(ended)
+        lost = set(exchange.lost)
+        for settlement in settlements:
+            if settlement.verdict is not None:
+                self._held.discard(settlement.receipt)
         if lost:
-            log_refused(settlements, lost - tenure.uncertain)
-            self._note_escaped(tenure.forget(lost))
-        tenure.uncertain.clear()
+            log_refused(settlements, lost - self._uncertain)
+            self._note_escaped(lost - self._uncertain)
+        self._uncertain.clear()
         return exchange.deliveries
 
     def _keep_on_failure(
@@ -412,9 +391,10 @@ class Intake:
             raise
 
     def _note_escaped(self, receipts: set[Receipt]) -> None:
+        self._held -= receipts
         if receipts:
             self.claims_lost += len(receipts)
-            self._reception.rested.forget()
+            self._rested.forget()
             with self._lock:
                 self._escaped.extend(receipts)
             self._notify()
@@ -422,17 +402,20 @@ class Intake:
     # --- leases -----------------------------------------------------------------------------------
 
     def _renew(self) -> None:
+        assert self._consumer is not None
         with self._lock:
-            active, processed = self._active, self._processed
-        lost = self._tenure.renew(active, processed)
-        self._gatekeeper.sweep()
+            presence = msgspec.structs.replace(
+                self._presence, active=self._active, processed=dict(self._processed)
+            )
+        lost = self._consumer.extend(tuple(self._held), presence)
         self._renew_at = self._clock.monotonic() + self._plan.renewal
-        self._note_escaped(lost)
+        self._note_escaped(set(lost) - self._uncertain)
 
     def _close(self) -> None:
         self._unclaimed.close()
-        self._gatekeeper.close()
-        self._tenure.close()
+        assert self._consumer is not None
+        self._consumer.close()
+        self._held.clear()
 
     # --- what comes in ----------------------------------------------------------------------------
 
@@ -440,12 +423,11 @@ class Intake:
         now = self._clock.now()
         admitted: list[Admitted] = []
         early: list[Admitted] = []
-        limited: list[Admitted] = []
         ended: list[Settlement] = []
         chatty = logger.isEnabledFor(logging.INFO)
-        desk = self._reception
+        revoked = self._revoked.known
         for delivery in deliveries:
-            self._tenure.held.add(delivery.receipt)
+            self._held.add(delivery.receipt)
             self.rescued += delivery.redelivered
             try:
                 peek = envelope.peek(delivery.raw)
@@ -454,41 +436,48 @@ class Intake:
                     count=delivery.count,
                     now=now,
                     plan=self._plan,
-                    # In few programs is anything revoked by its stamps.
-                    revoked=(peek.id,)
-                    if desk.stamps.known and desk.stamps.hit(delivery.raw)
-                    else desk.revoked.known,
-                    rested=peek.eta is not None and desk.rested.take(peek.id, peek.eta),
+                    revoked=revoked,
+                    rested=peek.eta is not None and self._rested.take(peek.id, peek.eta),
                 )
-                if desk.rates.buckets and isinstance(decision, Run):
-                    decision = desk.rated(peek.task, decision, now)
                 if not isinstance(decision, Run):
-                    ended.append(desk.declined(delivery, peek, decision, now))
+                    self._decline(delivery, peek, decision)
+                    ended.append(self._endings.decided(delivery, peek, decision, now))
                     continue
-            except Exception as error:  # noqa: BLE001 - logged, and set aside with its message
-                ended.append(desk.unreadable(delivery, error))
+            except Exception as error:
+                logger.error(
+                    "A message in queue %s cannot be read and is set aside: %s",
+                    delivery.queue,
+                    error,
+                    exc_info=not isinstance(error, WireError),
+                )
+                ended.append(self._endings.undecodable(delivery, error))
+                with self._lock:
+                    self._notices.unreadable(delivery, error)
                 continue
             if chatty:
-                log_received(peek)
-            acked = decision.traits.early_ack
-            chosen = limited if decision.traits.limits else early if acked else admitted
-            chosen.append(Admitted(delivery, peek, decision, acked))
+                logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id)
+            if decision.traits.early_ack:
+                early.append(Admitted(delivery, peek, decision, acked=True))
+            else:
+                admitted.append(Admitted(delivery, peek, decision, acked=False))
         with self._lock:
             self._admitted.extend(admitted)
             self._settlements.extend(ended)
-        if limited:
-            early += self._let_in(limited, now)
         if early:
             self._acknowledge(early)
         self._notify()
 
-    def _let_in(self, limited: list[Admitted], now: datetime) -> list[Admitted]:
-        """Ask for places under limits; return who has one and is to be acknowledged first."""
-        let_in, later = self._gatekeeper.check(limited, now)
+    def _decline(self, delivery: Delivery, peek: Peek, decision: Rest | Drop | SetAside) -> None:
+        """Remember, and say, why it does not run now."""
+        log_decision(peek, decision)
+        if isinstance(decision, Rest):
+            if decision.until == peek.eta:
+                self._rested.note(peek.id, decision.until)
+            return
+        if self.on_refused is not None:
+            self.on_refused(peek, decision)
         with self._lock:
-            self._admitted.extend(each for each in let_in if not each.acked)
-            self._settlements.extend(later)
-        return [each for each in let_in if each.acked]
+            self._notices.refused(delivery, decision.error)
 
     def _acknowledge(self, early: list[Admitted]) -> None:
         """Acknowledge the early ones before they run; what was no longer ours is not run.
@@ -497,22 +486,27 @@ class Intake:
         not run: those that were not return to their queue by the next renewal, the others are
         lost, which is what ``at most once`` allows and ``acks_late`` prevents.
         """
+        assert self._consumer is not None
+        acks = [Settlement(each.delivery.receipt, Ack()) for each in early]
+        self._held.difference_update(ack.receipt for ack in acks)
         try:
-            lost = self._tenure.acknowledge([each.delivery.receipt for each in early])
+            lost = set(self._consumer.exchange(acks, 0).lost)
         except OperationalError:
-            with self._lock:
-                self._ended.extend(each.delivery.receipt for each in early)
+            logger.warning(
+                "%d tasks with early acknowledgement were claimed while the connection broke;"
+                " they may be lost",
+                len(acks),
+            )
             raise
         with self._lock:
-            self._ended.extend(lost)
             self._admitted.extend(a for a in early if a.delivery.receipt not in lost)
 
     def _hear_revocations(self) -> None:
-        assert self._tenure.consumer is not None
-        news = self._tenure.consumer.revocations()
+        assert self._consumer is not None
+        news = self._consumer.revocations()
         if not news:
             return
-        self._reception.hear_revoked(news)
+        self._revoked.add(revocation.task_id for revocation in news)
         with self._lock:
             self._news.extend(news)
         self._notify()

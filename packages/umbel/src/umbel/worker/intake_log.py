@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence, Set
 
-from umbel.app.log_records import of_task
 from umbel.errors import OperationalError
 from umbel.model.delivery import Receipt, Settlement
 from umbel.wire.envelope import Peek
@@ -32,22 +31,15 @@ def log_refused(settlements: Sequence[Settlement], refused: Set[Receipt]) -> Non
             )
 
 
-def log_received(peek: Peek) -> None:
-    """Say that a task was claimed and will run, in Celery's words."""
-    about = {"task_id": peek.id, "task_name": peek.task}
-    logger.info("Task %s[%s] received", peek.shadow or peek.task, peek.id, extra=about)
-
-
 def log_decision(peek: Peek, decision: object) -> None:
     """Say why a delivery is not run now."""
     name = peek.shadow or peek.task
-    about = of_task(peek.task, peek.id)
     match decision:
         case Rest(why=why):
             level = logging.WARNING if "registered" in why else logging.DEBUG
-            logger.log(level, "Task %s[%s] waits: %s", name, peek.id, why, extra=about)
+            logger.log(level, "Task %s[%s] waits: %s", name, peek.id, why)
         case SetAside(why=why):
-            logger.error("Task %s[%s] is set aside: %s", name, peek.id, why, extra=about)
+            logger.error("Task %s[%s] is set aside: %s", name, peek.id, why)
         case _:
             why = getattr(decision, "why", "")
             logger.log(
@@ -56,5 +48,4 @@ def log_decision(peek: Peek, decision: object) -> None:
                 name,
                 peek.id,
                 why,
-                extra=about,
             )

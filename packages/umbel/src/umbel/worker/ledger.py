@@ -11,11 +11,9 @@ import msgspec
 
 from umbel.model.delivery import Delivery, Receipt
 from umbel.model.lifecycle import Step, step
-from umbel.model.revocation import Revocation
 from umbel.wire.envelope import Peek
 from umbel.worker.admission import Run
 from umbel.worker.obituaries import Found
-from umbel.worker.revoked import RevokedStamps
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -81,15 +79,6 @@ class Ledger:
         """Return the open claim of this task id (the latest, should there be two)."""
         entry_id = self._tasks.get(task_id)
         return None if entry_id is None else self._entries.get(entry_id)
-
-    def concerned(self, revocation: Revocation) -> list[Entry]:
-        """Return the open claims that a revocation is about."""
-        if revocation.stamped:
-            stamps = RevokedStamps()
-            stamps.add([revocation.task_id])
-            return [one for one in self if stamps.hit(one.delivery.raw)]
-        entry = self.by_task_id(revocation.task_id)
-        return [] if entry is None else [entry]
 
     def move(self, entry: Entry, new: Step) -> None:
         """Take one step; raises IllegalStep."""

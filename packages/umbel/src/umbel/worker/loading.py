@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,11 @@ import msgspec
 from umbel.app import logs
 from umbel.app.banner import delivery_promises, worker_banner
 from umbel.app.finding import find_app
-from umbel.app.limits import Limit, checked_limits, parameter_of
 from umbel.config.bus_names import bus_names
 from umbel.config.driver_options import backend_options, broker_options
 from umbel.config.settings import Settings
 from umbel.config.urls import censored
 from umbel.config.without_effect import set_without_effect, told_without_effect
-from umbel.control.custom_commands import REGISTRY
 from umbel.errors import ImproperlyConfigured
 from umbel.model.queues import Queue
 from umbel.outbox.relay import RelayPlan, relay_plan
@@ -31,8 +30,7 @@ from umbel.worker.announcing import WorkerFace, face_of, listened, tell_init, te
 from umbel.worker.facts import facts_of
 from umbel.worker.green_libraries import EventletLibrary, GeventLibrary, green_library
 from umbel.worker.health.address import parse_address
-from umbel.worker.plan import KeyPath, LimitPlan, TaskTraits, WorkerPlan
-from umbel.worker.rates import runs_per_second
+from umbel.worker.plan import TaskTraits, WorkerPlan
 from umbel.worker.scheduler_keeper import check_schedule
 from umbel.worker.worker_options import POOLS, WorkerOptions
 
@@ -83,7 +81,11 @@ def load(options: WorkerOptions) -> Loaded:
     _apply(app, options)
     settings: Settings = app.settings
     pool = _pool(options, settings)
-    node = logs.node_name(options.hostname or "celery@%h")
+    node = logs.expand_node_format(
+        options.hostname or "celery@%h", f"celery@{socket.gethostname()}"
+    )
+    if "@" not in node:
+        node = f"{node}@{socket.gethostname()}"
     log = logs.log_plan(
         settings,
         node=node,
@@ -168,12 +170,9 @@ def make_plan(
     settings: Settings = app.settings
     _check_start_method(settings)
     processes, slots = _size(settings, pool)
-    if options.autoscale is not None:
-        processes = max(1, -(-options.autoscale[1] // slots))
     broker_url = _broker_url(settings)
     queues = _queues(app, options)
-    rated = not settings.worker_disable_rate_limits
-    tasks = {name: traits_of(task, rated=rated) for name, task in app.tasks.items()}
+    tasks = {name: _traits(task) for name, task in app.tasks.items()}
     backend_url = settings.result_backend if app.has_result_backend else None
     umbel = settings.profile == "umbel"
     plan = WorkerPlan(
@@ -185,7 +184,6 @@ def make_plan(
         backend_url=backend_url,
         backend_options=_plain(backend_options(settings, backend_url)),
         queues=queues,
-        known_queues=tuple(app.router.queues.values()),
         tasks=tasks,
         pool=pool,
         concurrency=processes * slots,
@@ -218,44 +216,18 @@ def make_plan(
         heartbeat=None if options.without_heartbeat else options.heartbeat_interval or HEARTBEAT,
         bus=bus_names(settings),
         remote_control=settings.worker_enable_remote_control,
-        control_serializer=_answers_with(settings),
+        control_serializer=settings.task_serializer,
         accept=tuple(SERIALIZERS.content_types(settings.accept_content)),
         revoke_keep=settings.task_revoke_keep,
         pool_restarts=settings.worker_pool_restarts,
-        own_commands=REGISTRY.names(),
-        autoscale=_autoscale(options, pool),
-        autoscale_wait=settings.worker_autoscale_wait,
-        autoscale_keepalive=settings.worker_autoscale_keepalive,
         facts=facts_of(app, broker_url),
         banner="",
-        warnings=(*_in_vain(app), *_risky(settings)),
+        warnings=_in_vain(app),
         purge=options.purge,
         outbox=_outbox(settings),
         log=log,
     )
     return msgspec.structs.replace(plan, banner=_banner(plan, app, datetime.now(app.timezone)))
-
-
-def _answers_with(settings: Settings) -> str:
-    # The supervisor holds no keys: where messages are signed, it answers in JSON.
-    return "json" if settings.task_serializer == "auth" else settings.task_serializer
-
-
-def _risky(settings: Settings) -> tuple[str, ...]:
-    if "pickle" not in settings.accept_content:
-        return ()
-    return (
-        "accept_content names pickle: whoever can send a message here can run code in this worker."
-        " Leave it away, or have messages signed: app.setup_security(serializer='pickle')",
-    )
-
-
-def _autoscale(options: WorkerOptions, pool: str) -> tuple[int, int] | None:
-    if options.autoscale is not None and pool == "solo":
-        raise ImproperlyConfigured(
-            "--autoscale does not go with the pool solo, which runs one task at a time: use prefork"
-        )
-    return options.autoscale
 
 
 def _outbox(settings: Settings) -> RelayPlan | None:
@@ -267,7 +239,9 @@ def _outbox(settings: Settings) -> RelayPlan | None:
 
 def _in_vain(app: App) -> tuple[str, ...]:
     """One line about everything that was set and does nothing here."""
-    told = told_without_effect(set_without_effect(app.conf))
+    usual = app.settings.task_default_rate_limit
+    limited = [name for name, task in app.tasks.items() if task.rate_limit not in (None, usual)]
+    told = told_without_effect(set_without_effect(app.conf), limited)
     return () if told is None else (told,)
 
 
@@ -332,9 +306,7 @@ def _queues(app: App, options: WorkerOptions) -> tuple[Queue, ...]:
     return tuple(chosen)
 
 
-def traits_of(task: Task[..., Any], *, rated: bool) -> TaskTraits:
-    """Return what the supervisor must know of a task; ``rated``: its rate limit counts."""
-    rate = runs_per_second(task.rate_limit, f"rate_limit of the task {task.name}")
+def _traits(task: Task[..., Any]) -> TaskTraits:
     return TaskTraits(
         early_ack=not task.acks_late,
         ack_failure=task.acks("failure"),
@@ -346,25 +318,6 @@ def traits_of(task: Task[..., Any], *, rated: bool) -> TaskTraits:
         soft_limit=task.soft_time_limit,
         send_events=bool(task.send_events),
         quarantine_failures=bool(task.quarantine_failures),
-        rate_limit=rate if rated else None,
-        limits=tuple(_limit(task, each) for each in checked_limits(task)),
-    )
-
-
-def _limit(task: Task[..., Any], limit: Limit) -> LimitPlan:
-    key = None
-    if limit.key is not None:
-        parameter, *within = limit.key.split(".")
-        position, default = parameter_of(task, limit.key)
-        key = KeyPath(parameter, position, tuple(within), default)
-    rate = runs_per_second(limit.rate, f"rate of a limit of the task {task.name}")
-    if limit.concurrency is None and rate is None:
-        raise ImproperlyConfigured(
-            f"rate of a limit of the task {task.name} is {limit.rate!r}: nothing could ever run;"
-            " to hold tasks back, pause their queue"
-        )
-    return LimitPlan(
-        limit.name or str(task.name), limit.concurrency, 0.0 if rate is None else 1.0 / rate, key
     )
 
 

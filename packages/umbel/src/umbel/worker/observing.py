@@ -1,30 +1,20 @@
 """What becomes of tasks, told as events: the supervisor's side of monitoring.
 
-The supervisor calls this at the few moments of a task's life; where nobody listens each call is one
-look at a flag. What is told is kept in the emitter; ``worker.remote`` sends it, and says whether
-somebody heard. Only ``refused`` is called by the intake thread.
+The supervisor calls this at the few moments of a task's life; without a monitor each call is one
+look at a flag. What is told is kept in the emitter; ``worker.remote`` sends it. Only ``refused``
+is called by the intake thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from umbel.errors import TaskRevokedError
 from umbel.model.assignment import Account, Report
 from umbel.model.delivery import Requeue, Settlement
 from umbel.model.lifecycle import Step
 from umbel.monitoring.emitter import Emitter
-from umbel.monitoring.task_events import (
-    Cancelled,
-    Failed,
-    Received,
-    Rejected,
-    Retried,
-    Revoked,
-    Started,
-    Succeeded,
-)
 from umbel.wire.envelope import Peek
 from umbel.wire.reprs import safe_repr
 from umbel.worker.admission import Drop, SetAside
@@ -38,7 +28,7 @@ revoked; or, None, with the worker."""
 
 
 class Observer:
-    """Makes task events while ``watching``. The supervisor's main thread, except where said."""
+    """Makes task events while ``watching``. The supervisor's main thread, except ``refused``."""
 
     def __init__(
         self,
@@ -52,23 +42,8 @@ class Observer:
         self._emitter = emitter
         self._now = now
         self._notify = notify
-        self._who = emitter.hostname, emitter.pid, 0
-        self.wanted = watching
-        """Whether task events are asked for."""
-        self.heard = True
-        """Whether somebody listens, as far as is known."""
         self.watching = watching
-        """Both of these. Any thread may change them, by ``want`` and ``hear``."""
-
-    def want(self, wanted: bool) -> None:
-        """Have task events told, or told no more. The bus's thread."""
-        self.wanted = wanted
-        self.watching = wanted and self.heard
-
-    def hear(self, heard: bool) -> None:
-        """Note whether somebody listened to the last event. The bus's thread."""
-        self.heard = heard
-        self.watching = self.wanted and heard
+        """Whether task events are wanted; any thread may change it."""
 
     def flush(self) -> None:
         """See that what was told is sent."""
@@ -77,72 +52,81 @@ class Observer:
 
     def received(self, entry: Entry) -> None:
         """It was claimed, and may run."""
-        if not self.watching or not entry.run.traits.send_events:
-            return
-        peek = entry.peek
-        self._emitter.keep(
-            Received(
-                *self._who,
-                self._now(),
-                peek.id,
-                peek.shadow or peek.task,
-                peek.argsrepr,
-                peek.kwargsrepr,
-                peek.root_id,
-                peek.parent_id,
-                peek.retries,
-                None if peek.eta is None else peek.eta.isoformat(),
-                None if peek.expires is None else peek.expires.isoformat(),
-            )
-        )
+        if self.watching and entry.run.traits.send_events:
+            self._emitter.add("task-received", _described(entry.peek))
 
     def began(self, entry: Entry) -> None:
         """An executor is inside it."""
         if self.watching and entry.run.traits.send_events:
-            self._emitter.keep(Started(*self._who, self._now(), entry.peek.id))
+            self._emitter.add("task-started", {"uuid": entry.peek.id})
 
     def ended(self, entry: Entry, settlement: Settlement, told: Ending) -> None:
         """It ended, as ``told`` says."""
         if not self.watching or not entry.run.traits.send_events:
             return
-        peek, now = entry.peek, self._now()
         if isinstance(told, Report):
-            self._reported(entry, told, now)
+            self._reported(entry, told)
         elif isinstance(told, str):
-            signum = entry.signum if told == "terminated" else None
-            event = Revoked(*self._who, now, peek.id, told == "terminated", signum, False)
-            self._emitter.keep(event)
+            terminated = told == "terminated"
+            signum = entry.signum if terminated else None
+            self._emitter.add("task-revoked", _revoked(entry.peek, terminated, signum, False))
         elif told is None:
-            self._emitter.keep(Cancelled(*self._who, now, peek.id))
+            self._emitter.add("task-cancelled", {"uuid": entry.peek.id})
         else:
-            event_of_loss = Failed(*self._who, now, peek.id, safe_repr(told), str(told))
-            self._emitter.keep(event_of_loss)
-            if isinstance(settlement.verdict, Requeue):
-                self._emitter.keep(Rejected(*self._who, now, peek.id, True))
+            self._lost(entry.peek.id, settlement, told)
 
-    def _reported(self, entry: Entry, report: Report, now: float) -> None:
-        keep, who, task_id = self._emitter.keep, self._who, entry.peek.id
-        account = report.account or _NO_ACCOUNT
+    def _reported(self, entry: Entry, report: Report) -> None:
+        task_id, account = entry.peek.id, report.account or _NO_ACCOUNT
         if entry.step is Step.ASSIGNED:
             # Its beginning was not told: it was over before anybody could.
-            keep(Started(*who, now - report.seconds, task_id))
+            self._emitter.add("task-started", {"uuid": task_id}, self._now() - report.seconds)
         match report.state:
             case "SUCCESS":
-                keep(Succeeded(*who, now, task_id, account.result, report.seconds))
+                told = {"uuid": task_id, "result": account.result, "runtime": report.seconds}
+                self._emitter.add("task-succeeded", told)
             case "FAILURE":
-                keep(Failed(*who, now, task_id, account.exception, account.traceback))
+                self._emitter.add("task-failed", _failure(task_id, account))
             case "RETRY":
-                keep(Retried(*who, now, task_id, account.exception, account.traceback))
+                self._emitter.add("task-retried", _failure(task_id, account))
             case "REJECTED":
-                keep(Rejected(*who, now, task_id, isinstance(report.verdict, Requeue)))
+                requeue = isinstance(report.verdict, Requeue)
+                self._emitter.add("task-rejected", {"uuid": task_id, "requeue": requeue})
+
+    def _lost(self, task_id: str, settlement: Settlement, error: BaseException) -> None:
+        failure = {"uuid": task_id, "exception": safe_repr(error), "traceback": str(error)}
+        self._emitter.add("task-failed", failure)
+        if isinstance(settlement.verdict, Requeue):
+            self._emitter.add("task-rejected", {"uuid": task_id, "requeue": True})
 
     def refused(self, peek: Peek, decision: Drop | SetAside) -> None:
         """It was claimed and will not run. Called by the intake thread."""
         if not self.watching:
             return
-        now = self._now()
         if isinstance(decision.error, TaskRevokedError):
             expired = decision.error.args[:1] == ("expired",)
-            self._emitter.keep(Revoked(*self._who, now, peek.id, False, None, expired))
-        else:
-            self._emitter.keep(Failed(*self._who, now, peek.id, safe_repr(decision.error), None))
+            self._emitter.add("task-revoked", _revoked(peek, False, None, expired))
+            return
+        told = {"uuid": peek.id, "exception": safe_repr(decision.error), "traceback": None}
+        self._emitter.add("task-failed", told)
+
+
+def _described(peek: Peek) -> Mapping[str, Any]:
+    return {
+        "uuid": peek.id,
+        "name": peek.shadow or peek.task,
+        "args": peek.argsrepr,
+        "kwargs": peek.kwargsrepr,
+        "root_id": peek.root_id,
+        "parent_id": peek.parent_id,
+        "retries": peek.retries,
+        "eta": None if peek.eta is None else peek.eta.isoformat(),
+        "expires": None if peek.expires is None else peek.expires.isoformat(),
+    }
+
+
+def _failure(task_id: str, account: Account) -> Mapping[str, Any]:
+    return {"uuid": task_id, "exception": account.exception, "traceback": account.traceback}
+
+
+def _revoked(peek: Peek, terminated: bool, signum: int | None, expired: bool) -> Mapping[str, Any]:
+    return {"uuid": peek.id, "terminated": terminated, "signum": signum, "expired": expired}

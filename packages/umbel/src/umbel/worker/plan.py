@@ -18,24 +18,6 @@ from umbel.outbox.relay import RelayPlan
 from umbel.worker.facts import WorkerFacts
 
 
-class KeyPath(msgspec.Struct, frozen=True, array_like=True):
-    """Where in the arguments the key of a limit is."""
-
-    parameter: str
-    position: int | None
-    within: tuple[str, ...]
-    default: str | None
-
-
-class LimitPlan(msgspec.Struct, frozen=True, array_like=True):
-    """One limit that all workers share. ``most`` at once, or None: ``interval`` seconds apart."""
-
-    name: str
-    most: int | None
-    interval: float
-    key: KeyPath | None
-
-
 class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     """What the supervisor must know of one registered task. Limits in seconds."""
 
@@ -50,10 +32,6 @@ class TaskTraits(msgspec.Struct, frozen=True, array_like=True):
     send_events: bool = True
     """Monitors are told of its runs, where they are told of any."""
     quarantine_failures: bool = False
-    rate_limit: float | None = None
-    """Runs a second that this worker may begin."""
-    limits: tuple[LimitPlan, ...] = ()
-    """At most one of concurrency and one of rate."""
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +45,6 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     backend_url: str | None
     backend_options: Mapping[str, Any]
     queues: tuple[Queue, ...]
-    known_queues: tuple[Queue, ...] = ()
-    """All that the app knows by name: ``add_consumer`` may name any of them."""
     tasks: Mapping[str, TaskTraits]
     pool: str
     concurrency: int
@@ -109,14 +85,6 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     revoke_keep: float = 86400.0
     """Seconds the broker remembers what was revoked."""
     pool_restarts: bool = False
-    own_commands: tuple[str, ...] = ()
-    """Names of the app's own commands of remote control."""
-    autoscale: tuple[int, int] | None = None
-    """The most and the fewest slots of a worker that scales by itself."""
-    autoscale_wait: float | None = None
-    """Seconds within which the last of what waits shall begin; None: a slot for each task."""
-    autoscale_keepalive: float = 30.0
-    """Seconds for which fewer slots must have been enough before it shrinks."""
     facts: WorkerFacts = WorkerFacts()
     banner: str
     log: LogPlan
@@ -162,14 +130,7 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, tag="X"):
     status: int
 
 
-class Carried(msgspec.Struct, frozen=True, array_like=True, tag="C"):
-    """The answer to one of the app's own commands."""
-
-    ticket: int
-    reply: Any
-
-
-TemplateWord: TypeAlias = Planned | Unplanned | Forked | Gone | Carried
+TemplateWord: TypeAlias = Planned | Unplanned | Forked | Gone
 """Everything the template says to the supervisor."""
 
 
@@ -196,13 +157,5 @@ class Quit(msgspec.Struct, frozen=True, array_like=True, tag="q"):
     """End, once every executor has."""
 
 
-class CarryOut(msgspec.Struct, frozen=True, array_like=True, tag="c"):
-    """Carry out one of the app's own commands of remote control."""
-
-    ticket: int
-    name: str
-    arguments: Mapping[str, Any]
-
-
-TemplateOrder: TypeAlias = Fork | Announce | CarryOut | Quit
+TemplateOrder: TypeAlias = Fork | Announce | Quit
 """Everything the supervisor says to the template."""

@@ -7,12 +7,12 @@ Used in executors for what a run brought, and in the supervisor's plan-only twin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from umbel.app.result_trees import ResultBase, as_tuple_or_none
-from umbel.config.driver_options import keeps_rows
 from umbel.model.message import TaskMessage
 from umbel.model.outcome import READY_STATES, ResultRecord, Retried
 from umbel.wire import result_meta
@@ -32,14 +32,12 @@ class Recorder:
         settings = app.settings
         self._enabled = settings.result_backend is not None
         self._replies = str(settings.result_backend).startswith("rpc")
-        self._rows = keeps_rows(settings.result_backend)
         self._serializer = SERIALIZERS.get(settings.result_serializer)
         self._expires = settings.result_expires
         self._failure_expires = settings.result_failure_expires
         self._compression = settings.result_compression
         self._extended = settings.result_extended
         self._timezone = app.timezone
-        self._clock = app.clock
         self._node = node
         self._whereabouts = {"pid": pid, "hostname": node}
 
@@ -156,14 +154,13 @@ class Recorder:
             result=result,
             traceback=traceback,
             children=children,
-            date_done=self._clock.now() if final else None,
+            date_done=datetime.now(UTC) if final else None,
             group_id=message.group_id,
             parent_id=message.parent_id,
             extended=self._more(message, queue) if extended and self._extended else None,
             serializer=self._serializer,
             timezone=self._timezone,
             compression=self._compression,
-            as_row=self._rows,
         )
         return ResultRecord(
             task_id=message.id,

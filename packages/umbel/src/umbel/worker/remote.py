@@ -32,7 +32,7 @@ logger = logging.getLogger("umbel.worker")
 
 FLUSH_EVERY = 0.05
 """Seconds between batches of events at most this often: what comes in between goes together."""
-BATCH = 500
+BATCH = 200
 """Events in one message at most."""
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 30.0
 PATIENCE = 5.0
@@ -56,7 +56,6 @@ class Remote:
         self._line: Line = bus.open_line(mailboxes)
         self._clock = clock
         self._handle: Callable[[Command, Callable[[Any], None]], None] | None = None
-        self._hear: Callable[[bool], None] = lambda _: None
         self._replies: deque[tuple[Command, Any]] = deque()
         self._accept = frozenset(plan.accept)
         self._reply_serializer = SERIALIZERS.get(plan.control_serializer)
@@ -78,15 +77,12 @@ class Remote:
         self,
         load: Callable[[], tuple[int, int]],
         handle: Callable[[Command, Callable[[Any], None]], None],
-        hear: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """Begin.
 
         ``load`` says how many tasks run, and how many have ended; ``handle`` takes a command and a
-        function for the answer; ``hear`` is told whether somebody listens to events. All are called
-        on the bus's thread.
+        function for the answer. Both are called on the bus's thread.
         """
-        self._hear = hear
         self._load = load
         self._handle = handle
         self._thread.start()
@@ -210,7 +206,7 @@ class Remote:
             message = event_message.encode_many(events, self._plan.node, self._serializer)
             try:
                 notice = Notice(self._events, event_message.MANY, message)
-                self._listened(self._line.tell([notice], timeout=PATIENCE))
+                self._line.tell([notice], timeout=PATIENCE)
             except OperationalError:
                 self._emitter.put_back(events)
                 self._nudged = True
@@ -242,13 +238,7 @@ class Remote:
     def _tell_event(self, event_type: str, fields: Mapping[str, Any]) -> None:
         message = event_message.encode_one(self._emitter.make(event_type, fields), self._serializer)
         key = event_message.key_of(event_type)
-        self._listened(self._line.tell([Notice(self._events, key, message)], timeout=PATIENCE))
-
-    def _listened(self, reached: int | None) -> None:
-        """Task events are told while somebody hears what the worker says of itself, every few
-        seconds or when a monitor asks for it; where that cannot be known, always."""
-        if self._plan.heartbeat is not None and not self._leaving:
-            self._hear(reached is None or reached > 0)
+        self._line.tell([Notice(self._events, key, message)], timeout=PATIENCE)
 
     def _end(self) -> None:
         self._reply()

@@ -13,14 +13,10 @@ from collections import deque
 from collections.abc import Container, Iterable
 from hashlib import blake2b
 
-from umbel.model.revocation import stamp_keys
-from umbel.wire import envelope
-
 LATEST = 100_000
 """Ids kept as they are."""
 BLOCK = 10_000
 """Ids that become digests at once."""
-MOST_STAMPS = 10_000
 BLOCKS = 200
 """Blocks of digests; the oldest is forgotten when there is one more."""
 
@@ -64,28 +60,6 @@ class RevokedIds:
             del self._latest[task_id]
         self.known = self
         self._older.append(array("Q", sorted(map(_digest, oldest))))
-
-
-class RevokedStamps:
-    """Stamps whose tasks must not run: a few, since each message is asked for its own. One thread.
-
-    The oldest are forgotten beyond ``MOST_STAMPS``.
-    """
-
-    def __init__(self) -> None:
-        self.known: dict[str, None] = {}
-
-    def add(self, keys: Iterable[str]) -> None:
-        """Note these keys (``model.revocation.stamp_keys``)."""
-        for key in keys:
-            self.known.pop(key, None)
-            self.known[key] = None
-            if len(self.known) > MOST_STAMPS:
-                del self.known[next(iter(self.known))]
-
-    def hit(self, raw: bytes) -> bool:
-        """Tell whether a message has such a stamp. Raises WireError for what is no message."""
-        return any(key in self.known for key in stamp_keys(envelope.stamps_of(raw)))
 
 
 def _digest(task_id: str) -> int:

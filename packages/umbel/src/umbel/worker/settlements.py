@@ -10,11 +10,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 
-from umbel.app.log_records import of_task
 from umbel.clock import Clock
 from umbel.drivers.elsewhere import outgoing_of
 from umbel.model.assignment import Lost, Report
-from umbel.model.delivery import NO_EFFECTS, Effects, Quarantine, Receipt, Settlement
+from umbel.model.delivery import NO_EFFECTS, Effects, Quarantine, Settlement
 from umbel.model.lifecycle import Step
 from umbel.model.outcome import ResultRecord
 from umbel.model.queues import Outgoing
@@ -45,8 +44,6 @@ class Settlements:
         self._observer = observer
         self._clock = clock
         self._endings = Endings(plan)
-        self.ended: list[Receipt] = []
-        """Claims of limited tasks that are over, whichever way."""
         self.notices = Notices(plan)
         """What signals are to tell, for whoever has an executor to tell it."""
         self.settlements: list[Settlement] = []
@@ -56,7 +53,7 @@ class Settlements:
         self.processed: defaultdict[str, int] = defaultdict(int)
         """How many runs ended in each state so far; ``by_name`` of each task."""
         self.by_name: defaultdict[str, int] = defaultdict(int)
-        self.on_settled: list[Callable[[Entry, Ending], None]] = []
+        self.on_settled: Callable[[Entry, Ending], None] | None = None
         """Told of every end, where somebody measures."""
 
     # --- ends that executors tell -----------------------------------------------------------------
@@ -108,21 +105,18 @@ class Settlements:
             return False
         now = self._clock.now()
         name, task_id = entry.peek.task, entry.peek.id
-        about = of_task(name, task_id)
         if entry.ending == "time limit":
             settlement, limit = self._endings.timed_out(entry, now)
-            words = "Hard time limit (%ss) exceeded for %s[%s]"
-            logger.error(words, limit.args[0], name, task_id, extra=about)
+            logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit.args[0], name, task_id)
             return self._have_told(entry, Found(settlement, "FAILURE", limit), cold=cold)
         if entry.ending == "terminated":
             self.revoked(entry, "terminated")
         elif (event.innocent or cold) and not entry.acked:
-            words = "Task %s[%s] was cut short; it goes back to its queue"
-            logger.warning(words, name, task_id, extra=about)
+            logger.warning("Task %s[%s] was cut short; it goes back to its queue", name, task_id)
             self._settle(entry, self._endings.interrupted(entry), "INTERRUPTED", None)
         else:
             settlement, error = self._endings.lost(entry, event.status, now)
-            logger.error("Task %s[%s]: %s", name, task_id, error, extra=about)
+            logger.error("Task %s[%s]: %s", name, task_id, error)
             return self._have_told(entry, Found(settlement, "LOST", error), cold=cold)
         return False
 
@@ -163,8 +157,8 @@ class Settlements:
         self.close(entry)
         self.processed[state] += 1
         self.by_name[entry.peek.task] += 1
-        for tell in self.on_settled:
-            tell(entry, told)
+        if self.on_settled is not None:
+            self.on_settled(entry, told)
         if not entry.acked:
             self.settlements.append(settlement)
         elif isinstance(settlement.verdict, Quarantine):
@@ -176,6 +170,4 @@ class Settlements:
         """Forget an entry; its step says why."""
         if self._interrupter.limited:
             self._interrupter.ended(entry.id)
-        if entry.run.traits.limits:
-            self.ended.append(entry.delivery.receipt)
         self._ledger.close(entry)

@@ -16,12 +16,9 @@ import msgspec
 from umbel.errors import ImproperlyConfigured, NotSupported, UsageError, WireError
 from umbel.ports import Pool
 from umbel.wire import envelope
-from umbel.wire.reprs import MASK
 from umbel.wire.serializers import SERIALIZERS
 from umbel.wire.task_message import decode
-from umbel.worker.answering import usage
-from umbel.worker.autoscaling import Autoscaler
-from umbel.worker.intake import Intake
+from umbel.worker.answering import described, usage
 from umbel.worker.ledger import Entry
 from umbel.worker.plan import TaskTraits, WorkerPlan
 from umbel.worker.supervisor import Supervisor
@@ -32,19 +29,10 @@ _HARMLESS = SERIALIZERS.content_types(["json", "yaml", "msgpack"])
 class Steering:
     """Looks into one supervisor and changes it. Main thread only."""
 
-    def __init__(
-        self,
-        plan: WorkerPlan,
-        supervisor: Supervisor,
-        pool: Pool,
-        intake: Intake,
-        autoscaler: Autoscaler | None = None,
-    ) -> None:
+    def __init__(self, plan: WorkerPlan, supervisor: Supervisor, pool: Pool) -> None:
         self._plan = plan
         self._supervisor = supervisor
         self._pool = pool
-        self._intake = intake
-        self._autoscaler = autoscaler
         self._started = time.monotonic()
 
     # --- looking ----------------------------------------------------------------------------------
@@ -79,7 +67,7 @@ class Steering:
 
     def stats(self) -> Any:
         plan, supervisor = self._plan, self._supervisor
-        told = {
+        return {
             "total": dict(supervisor.by_name),
             "pid": os.getpid(),
             "uptime": round(time.monotonic() - self._started),
@@ -88,15 +76,9 @@ class Steering:
             "prefetch_count": self._pool.capacity(),
             "rusage": usage(),
         }
-        if self._autoscaler is not None:
-            bounds, current = self._autoscaler.bounds, self._autoscaler.current
-            told["autoscaler"] = {
-                "max": bounds.most,
-                "min": bounds.least,
-                "current": current,
-                "qty": self._intake.backlog or 0,
-            }
-        return told
+
+    def active_queues(self) -> Any:
+        return [described(queue) for queue in self._plan.queues]
 
     def _pool_stats(self) -> Mapping[str, Any]:
         plan = self._plan
@@ -166,10 +148,6 @@ class Steering:
         return self._resize(-int(n), "pool will shrink")
 
     def _resize(self, change: int, done: str) -> Any:
-        if self._autoscaler is not None:
-            raise UsageError(
-                "this worker scales by itself: change its bounds with `control autoscale max min`"
-            )
         if self._plan.pool != "prefork" and self._plan.processes * self._plan.slots == 1:
             raise NotSupported(f"the {self._plan.pool} pool cannot change its size")
         processes = self._pool.resize(change)
@@ -189,11 +167,18 @@ class Steering:
         self._pool.renew()
         return {"ok": "reload started"}
 
-    def autoscale(self, max: Any = None, min: Any = None) -> Any:  # noqa: A002 - the protocol's
-        if self._autoscaler is None:
-            raise UsageError("Autoscale not enabled")
-        bounds = self._autoscaler.change(max, min)
-        return {"ok": f"autoscale now max={bounds.most} min={bounds.least}"}
+    def autoscale(self, max: Any = None, min: Any = None) -> Any:  # noqa: A002, ARG002 - the protocol's
+        raise UsageError("Autoscale not enabled")
+
+    def add_consumer(self, queue: str, **_: Any) -> Any:
+        raise NotSupported(
+            f"a running worker keeps its queues in this version of Umbel: start one with -Q {queue}"
+        )
+
+    def cancel_consumer(self, queue: str, **_: Any) -> Any:
+        raise NotSupported(
+            f"a running worker keeps its queues in this version of Umbel: it goes on with {queue}"
+        )
 
     def shutdown(self, msg: str = "", **_: Any) -> None:  # noqa: ARG002 - the protocol's
         self._supervisor.ask_to_stop(False, "shutdown")
@@ -204,12 +189,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _arguments(raw: bytes, argsrepr: Any, kwargsrepr: Any) -> tuple[Any, Any]:
-    """Return the arguments themselves where they can be read without running anything.
-
-    Not where their sender hid one of them.
-    """
-    if MASK in f"{argsrepr}{kwargsrepr}":
-        return argsrepr, kwargsrepr
+    """Return the arguments themselves where they can be read without running anything."""
     try:
         message = decode(envelope.load(raw), accept=_HARMLESS, serializers=SERIALIZERS)
     except (WireError, ImproperlyConfigured):

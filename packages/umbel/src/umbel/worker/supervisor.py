@@ -14,20 +14,18 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from umbel.app.log_records import of_task
 from umbel.clock import Clock
 from umbel.errors import UmbelError
 from umbel.model.assignment import Assignment, Began, Lost, Report, Returned
 from umbel.model.lifecycle import Step
 from umbel.model.revocation import Revocation
 from umbel.ports import Pool
-from umbel.worker.intake import Intake
+from umbel.worker.intake import Intake, Taken
 from umbel.worker.interrupter import Interrupter
 from umbel.worker.ledger import Entry, Ledger
 from umbel.worker.observing import Ending, Observer
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.progress import Silence
-from umbel.worker.reception import Taken
 from umbel.worker.settlements import Settlements
 from umbel.worker.shutdown import Phase, Shutdown
 from umbel.worker.timelimits import sooner
@@ -79,9 +77,6 @@ class Supervisor:
         """How many runs ended in each state so far; ``by_name`` of each task."""
         self.by_name = self._settlements.by_name
         self._posted_free = -1
-        self.every_tick: Callable[[], None] | None = None
-        """Called once in so many seconds while it works. Set before ``run``."""
-        self._tick_at = 0.0
         self._silence = Silence(plan.stall_timeout, TICK)
 
     # --- from outside -----------------------------------------------------------------------------
@@ -101,7 +96,7 @@ class Supervisor:
 
     def measure(self, on_settled: Callable[[Entry, Ending], None]) -> None:
         """Have this told, on the main thread, of every end. Before ``run``."""
-        self._settlements.on_settled.append(on_settled)
+        self._settlements.on_settled = on_settled
 
     @property
     def phase(self) -> Phase:
@@ -139,8 +134,6 @@ class Supervisor:
         if self._interrupter.limited:
             self._interrupter.look()
         self._look_at_shutdown()
-        if self.every_tick is not None:
-            self._tick(self.every_tick)
         self._dispatch()
         self._post()
 
@@ -160,12 +153,6 @@ class Supervisor:
             logger.error("A task cannot be ended, and so the process ends with it")
             os._exit(self._end())
         return self._patience(None)
-
-    def _tick(self, call: Callable[[], None]) -> None:
-        now = self._clock.monotonic()
-        if now >= self._tick_at and self._shutdown.phase is Phase.WORKING:
-            self._tick_at = now + TICK
-            call()
 
     def _patience(self, longest: float | None) -> float | None:
         """In how many seconds to look though nobody wakes us: ``longest`` where nothing is due."""
@@ -218,8 +205,7 @@ class Supervisor:
         if self._shutdown.phase is Phase.WORKING:
             free = max(0, self._pool.room() - len(self._waiting))
         settlements, loose = self._settlements.settlements, self._settlements.loose
-        ended = self._settlements.ended
-        if not settlements and not loose and not ended and free == self._posted_free:
+        if not settlements and not loose and free == self._posted_free:
             return
         self._intake.post(
             settlements,
@@ -227,9 +213,7 @@ class Supervisor:
             free=free,
             active=len(self._ledger),
             processed=self.processed,
-            ended=ended,
         )
-        ended.clear()
         settlements.clear()
         loose.clear()
         self._posted_free = free
@@ -257,7 +241,8 @@ class Supervisor:
             if escaped is not None and not escaped.acked:
                 self._escaped(escaped)
         for revocation in taken.revoked:
-            for revoked in self._ledger.concerned(revocation):
+            revoked = self._ledger.by_task_id(revocation.task_id)
+            if revoked is not None:
                 self._revoked(revoked, revocation)
         if taken.admitted:
             self._posted_free = -1
@@ -270,7 +255,6 @@ class Supervisor:
             " may run it again, and what this run brings is refused",
             entry.peek.task,
             entry.peek.id,
-            extra=of_task(entry.peek.task, entry.peek.id),
         )
         if entry.step is Step.CLAIMED:
             self._waiting.remove(entry)
@@ -390,7 +374,6 @@ class Supervisor:
                 "Task %s[%s]: its killed executor does not end; the task goes back to its queue",
                 entry.peek.task,
                 entry.peek.id,
-                extra=of_task(entry.peek.task, entry.peek.id),
             )
             self._lost(Lost(entry.id, None))
 

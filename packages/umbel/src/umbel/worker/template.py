@@ -28,19 +28,7 @@ from umbel.worker.executor import run_executor
 from umbel.worker.frames import FrameReader, pack
 from umbel.worker.lineage import die_with_parent
 from umbel.worker.loading import Loaded
-from umbel.worker.own_commands import carry_out
-from umbel.worker.plan import (
-    Announce,
-    Carried,
-    CarryOut,
-    Fork,
-    Forked,
-    Gone,
-    Planned,
-    Quit,
-    TemplateOrder,
-    Unplanned,
-)
+from umbel.worker.plan import Announce, Fork, Forked, Gone, Planned, Quit, TemplateOrder, Unplanned
 from umbel.worker.scheduler_keeper import SchedulerKeeper
 
 logger = logging.getLogger("umbel.worker")
@@ -117,9 +105,6 @@ class _Template:
                         self._fork(order, self._descriptors.popleft())
                     case Announce():
                         announce(self._loaded.face, order)
-                    case CarryOut(ticket=ticket, name=name, arguments=arguments):
-                        reply = carry_out(self._loaded.face, name, arguments)
-                        _send(self._sock, Carried(ticket, reply))
                     case Quit():
                         return
 

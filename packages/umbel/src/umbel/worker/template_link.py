@@ -9,25 +9,11 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from umbel.errors import ImproperlyConfigured, UmbelError
 from umbel.worker.frames import FrameReader, pack, read_some
-from umbel.worker.plan import (
-    Announce,
-    Carried,
-    CarryOut,
-    Fork,
-    Planned,
-    Quit,
-    TemplateWord,
-    Unplanned,
-    WorkerPlan,
-)
-
-LONGEST_COMMAND = 32_768
-"""Bytes of one of the app's own commands: what its socket takes in one piece."""
+from umbel.worker.plan import Announce, Fork, Planned, Quit, TemplateWord, Unplanned, WorkerPlan
 
 
 class TemplateGone(UmbelError):
@@ -49,8 +35,6 @@ class TemplateLink:
         self.sock = sock
         self.pid = pid
         self._reader: FrameReader[TemplateWord] = FrameReader(TemplateWord)
-        self._tickets = 0
-        self._answers: dict[int, Callable[[Any], None]] = {}
 
     def plan(self) -> WorkerPlan:
         """Wait until the app is imported and return what it says.
@@ -78,13 +62,7 @@ class TemplateLink:
                 "the process that imports the app ended unexpectedly"
                 " (killed, out of memory, or the app called exit); see its last log lines"
             )
-        words = self._reader.feed(data)
-        for word in words:
-            if isinstance(word, Carried):
-                answer = self._answers.pop(word.ticket, None)
-                if answer is not None:
-                    answer(word.reply)
-        return [word for word in words if not isinstance(word, Carried)]
+        return self._reader.feed(data)
 
     def fork(self, seat: int, theirs: socket.socket) -> bool:
         """Order one executor. False when too many orders wait already. Raises TemplateGone."""
@@ -102,22 +80,6 @@ class TemplateLink:
     def announce(self, word: Announce) -> None:
         """Have one of the worker's signals fired."""
         self._send(word)
-
-    def carry_out(
-        self, name: str, arguments: Mapping[str, Any], answer: Callable[[Any], None]
-    ) -> None:
-        """Have one of the app's own commands carried out; ``answer`` is called by ``hear``."""
-        self._tickets += 1
-        frame = pack((CarryOut(self._tickets, name, arguments),))
-        if len(frame) > LONGEST_COMMAND:
-            answer({"error": f"the arguments of {name} take more than {LONGEST_COMMAND} bytes"})
-            return
-        try:
-            self.sock.send(frame)
-        except OSError:
-            answer({"error": f"{name}: the process that would carry it out is busy, ask again"})
-            return
-        self._answers[self._tickets] = answer
 
     def quit(self, timeout: float = 0.0) -> None:
         """Let the template end, and wait for it so long: receivers of signals may have to finish.

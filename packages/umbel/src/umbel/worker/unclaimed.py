@@ -52,8 +52,7 @@ class Unclaimed:
         if records and self._backend is not None:
             self._backend.store(records)
         loose[:] = [Effects((), (), each.joins) for each in loose if each.joins]
-        if self._backend is None or not self._backend.counts_joins:
-            # Nothing to count with: somebody looks at the records of a header.
+        if self._backend is None:
             return
         while loose:
             self._publish(map(outgoing_of, self._backend.join(loose[0].joins)))

@@ -25,21 +25,17 @@ from umbel.model.presence import Presence
 from umbel.ports import Broker, Pool, ResultBackend
 from umbel.version import __version__
 from umbel.worker.announcing import announce, tell_process_init
-from umbel.worker.autoscaling import Autoscaler, Bounds
 from umbel.worker.bus_station import open_station
-from umbel.worker.commands import CarryOut
 from umbel.worker.execution import Execution
 from umbel.worker.health.health_station import open_health
 from umbel.worker.identity import become
 from umbel.worker.intake import Intake
 from umbel.worker.loading import load
 from umbel.worker.outbox_keeper import outbox_relayed
-from umbel.worker.own_commands import carry_out
 from umbel.worker.pidfile import PidFile
 from umbel.worker.plan import Announce, WorkerPlan
 from umbel.worker.pools.process import ProcessPool
 from umbel.worker.pools.solo import SoloPool
-from umbel.worker.readiness import tell_ready
 from umbel.worker.scheduler_keeper import SchedulerKeeper
 from umbel.worker.signal_handling import end_on_signals
 from umbel.worker.supervisor import Supervisor
@@ -64,10 +60,7 @@ def run_worker(options: WorkerOptions) -> int:
     """
     _end_early_on_signals()
     become(options.uid, options.gid, options.umask)
-    pidfile = None
-    if options.pidfile:
-        node = logs.node_name(options.hostname or "celery@%h")
-        pidfile = PidFile(logs.expand_node_format(options.pidfile, node))
+    pidfile = PidFile(options.pidfile) if options.pidfile else None
     if pidfile is not None:
         pidfile.write()
     try:
@@ -116,7 +109,7 @@ def _run_forking(options: WorkerOptions) -> int:
         clock=clock,
     )
     try:
-        return _supervise(plan, pool, clock, link.announce, link.carry_out, quiet=options.quiet)
+        return _supervise(plan, pool, clock, link.announce, quiet=options.quiet)
     finally:
         link.quit(TEMPLATE_PATIENCE)
 
@@ -133,7 +126,6 @@ def _run_solo(options: WorkerOptions) -> int:
             pool,
             SystemClock(),
             lambda word: announce(loaded.face, word),
-            lambda name, arguments, answer: answer(carry_out(loaded.face, name, arguments)),
             quiet=options.quiet,
             attend=pool.attend,
         )
@@ -164,7 +156,6 @@ def _supervise(
     pool: Pool,
     clock: Clock,
     announce: Callable[[Announce], None],
-    own_command: CarryOut,
     *,
     quiet: bool,
     attend: Callable[[Callable[[], float | None]], None] | None = None,
@@ -172,7 +163,6 @@ def _supervise(
     logs.setup_logging(plan.log)
     if not quiet:
         print(plan.banner, flush=True)  # noqa: T201 - the banner is what the command shows
-    tell_ready()
     for warning in plan.warnings:
         logger.warning("%s", warning)
     broker, backend = open_stores(plan)
@@ -187,9 +177,8 @@ def _supervise(
     observer = None if station is None else station.observer
     supervisor = Supervisor(plan, pool, intake, clock, tell, observer)
     end_on_signals(supervisor.ask_to_stop)
-    autoscaler = make_autoscaler(plan, supervisor, pool, intake, clock)
     if station is not None:
-        station.serve(supervisor, pool, intake, broker, autoscaler, own_command)
+        station.serve(supervisor, pool, intake, broker)
     if attend is not None:
         attend(supervisor.glance)
     health = open_health(plan, supervisor, pool, intake, broker, clock)
@@ -204,34 +193,6 @@ def _supervise(
         broker.close()
         if backend is not None:
             backend.close()
-
-
-def make_autoscaler(
-    plan: WorkerPlan, supervisor: Supervisor, pool: Pool, intake: Intake, clock: Clock
-) -> Autoscaler | None:
-    """Return what changes the worker's size, joined to the rest; None where nobody asked for it."""
-    if plan.autoscale is None:
-        return None
-
-    def resized(slots: int) -> None:
-        supervisor.slots = slots
-
-    autoscaler = Autoscaler(
-        pool,
-        Bounds(*plan.autoscale),
-        processes=plan.processes,
-        slots=plan.slots,
-        target=plan.autoscale_wait,
-        keepalive=plan.autoscale_keepalive,
-        clock=clock,
-        held=lambda: len(supervisor.ledger),
-        backlog=lambda: intake.backlog or 0,
-        resized=resized,
-    )
-    intake.watch_backlog()
-    supervisor.every_tick = autoscaler.look
-    supervisor.measure(autoscaler.settled)
-    return autoscaler
 
 
 def open_stores(plan: WorkerPlan) -> tuple[Broker, ResultBackend | None]:

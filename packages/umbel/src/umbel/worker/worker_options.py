@@ -32,8 +32,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     concurrency: int | None = None
     processes: int | None = None
-    autoscale: tuple[int, int] | None = None
-    """The most and the fewest tasks at once, for a worker that scales by itself."""
     pool: str | None = None
     queues: tuple[str, ...] = ()
     exclude_queues: tuple[str, ...] = ()

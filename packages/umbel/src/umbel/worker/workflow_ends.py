@@ -93,9 +93,7 @@ def _filled(
         slot.join_id, slot.body, parent_id=message.id, root_id=message.root_id or message.id
     )
     raw = envelope.dump_compact(encode(then, serializer=JSON))
-    return FillSlot(
-        slot.join_for(state), slot.task_id, slot.index, part, FollowUp(raw, queue, None)
-    )
+    return FillSlot(slot.join_id, slot.task_id, slot.index, part, FollowUp(raw, queue, None))
 
 
 def untold(

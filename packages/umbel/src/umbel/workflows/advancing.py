@@ -6,7 +6,7 @@ One rule for errors. A run that fails for good
   that are left, and all that is in them; nothing waits for what cannot come;
 * fills its slot, and those of the runs that never begin, in the headers of the chords that they
   are members of: a failed slot is a filled one, and when no slot is left open the body fails with a
-  ChordError that names the first failed member, by the same rule (``policies`` has others);
+  ChordError that names the first failed member, by the same rule;
 * calls its own error callbacks, once; for a chord whose header failed, those of its body.
 
 Called by ``worker.following``, ``worker.endings`` and eager runs, which make records and messages
@@ -20,10 +20,9 @@ from typing import Any
 
 import msgspec
 
+from umbel.errors import ChordError
 from umbel.model.message import TaskMessage
 from umbel.wire.derived_ids import derived_id
-from umbel.wire.later_steps import LaterSteps
-from umbel.workflows import policies
 from umbel.workflows.freezing import assign_ids, ids_after
 from umbel.workflows.planning import WORKFLOWS, Sig, chain_sig, copied, listed, normal, read_all
 
@@ -35,10 +34,6 @@ class Slot(msgspec.Struct, frozen=True):
     task_id: str
     index: int | None
     body: Mapping[str, Any]
-
-    def join_for(self, state: str) -> str:
-        """Return the id of the join in which a run that ended so fills this slot."""
-        return policies.join_filled(self.join_id, policies.of_body(self.body), state)
 
 
 class NeverBegun(msgspec.Struct, frozen=True):
@@ -85,16 +80,8 @@ def next_step(message: TaskMessage) -> Sig | None:
     """Return what is left of this run's chain, in normal form, or None."""
     if not message.chain:
         return None
-    make = ids_after(message.id, "next")
-    if isinstance(message.chain, LaterSteps):
-        plain = copied(message.chain.next)
-        if plain["subtask_type"] not in WORKFLOWS:
-            assign_ids(plain, make)
-            later = message.chain.after_next()
-            if later is not None:
-                plain["options"] = {**plain["options"], "chain": later}
-            return plain
     *rest, step = message.chain
+    make = ids_after(message.id, "next")
     if step.get("subtask_type") in WORKFLOWS:
         return with_ids(chain_sig([step, *reversed(rest)]), make)
     first = copied(step)
@@ -116,14 +103,10 @@ def with_ids(sig: Mapping[str, Any], make: Any) -> Sig:
 
 def never_begun(steps: Sequence[Mapping[str, Any]] | None) -> Iterator[NeverBegun]:
     """Yield every run, that has an id, of steps that will never begin."""
-    waiting: list[Any] = list(steps or ())
+    waiting = list(steps or ())
     while waiting:
         sig = waiting.pop()
-        if not isinstance(sig, Mapping):
-            continue  # nobody has read it yet: it may be anything
         kwargs = sig.get("kwargs") or {}
-        if not isinstance(kwargs, Mapping):
-            continue
         match sig.get("subtask_type"):
             case "chain" | "group":
                 waiting.extend(reversed(kwargs.get("tasks") or ()))
@@ -153,6 +136,22 @@ def errbacks_of(message: TaskMessage) -> list[Errback]:
 # --- a chord whose header is over -----------------------------------------------------------------
 
 
+class Part(msgspec.Struct, frozen=True):
+    """How one member of a header ended: its value, or its error."""
+
+    task_id: str
+    state: str
+    value: Any
+
+
+def header_values(parts: Sequence[Part]) -> list[Any]:
+    """Return the values for the body, in order. Raises ChordError naming the first that failed."""
+    for part in parts:
+        if part.state != "SUCCESS":
+            raise ChordError(f"Dependency {part.task_id} raised {part.value!r}")
+    return [part.value for part in parts]
+
+
 def errbacks_of_body(body: Mapping[str, Any]) -> list[Errback]:
     """Return the error callbacks that hear of a header's failure: those where the body begins."""
     kwargs = body.get("kwargs") or {}
@@ -172,4 +171,4 @@ def errbacks_of_body(body: Mapping[str, Any]) -> list[Errback]:
 
 def body_workflow(body: Mapping[str, Any], join_id: str) -> Sig:
     """Return the body of a chord in normal form, every node with an id."""
-    return with_ids(policies.without_policy(body), ids_after(join_id, "body"))
+    return with_ids(body, ids_after(join_id, "body"))

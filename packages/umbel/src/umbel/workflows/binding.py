@@ -94,18 +94,6 @@ class Host(Protocol):
         """Do the same without blocking the event loop."""
         ...
 
-    def send_wide(
-        self, shell: Any, members: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        """Send a group or chord, given without its members and these beside it."""
-        ...
-
-    async def asend_wide(
-        self, shell: Any, members: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        """Do the same without blocking the event loop."""
-        ...
-
     def run_workflow(self, sig: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a workflow here and now; return its eager handle."""
         ...

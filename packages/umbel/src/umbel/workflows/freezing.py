@@ -1,6 +1,6 @@
 """Ids of runs that have not begun, and the handles on them.
 
-Called by ``joined`` before a workflow is sent and by workers before they send what follows a run.
+Called by ``canvas`` before a workflow is sent and by workers before they send what follows a run.
 Changes nothing but the ids that are missing.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from umbel.wire.derived_ids import derived_id, new_id
-from umbel.workflows import policies
 
 
 class Handles(Protocol):
@@ -73,25 +72,6 @@ def _assign_chord(
     assign_ids(body, make)
 
 
-def answer_to(sig: Mapping[str, Any], address: str) -> None:
-    """Have every run of a workflow send its result there, in place, unless it says where itself.
-
-    Celery's workers hand a step of a chain on with what it brings, and know no other address.
-    """
-    kwargs = sig["kwargs"]
-    match sig.get("subtask_type"):
-        case "chain" | "group":
-            inner = list(kwargs.get("tasks") or ())
-        case "chord":
-            header = kwargs["header"]
-            inner = [*([header] if isinstance(header, Mapping) else header), kwargs["body"]]
-        case _:
-            inner = []
-            sig["options"].setdefault("reply_to", address)
-    for one in inner:
-        answer_to(one, address)
-
-
 def _name_last(sig: Mapping[str, Any], task_id: str) -> None:
     match sig.get("subtask_type"):
         case "chain":
@@ -134,8 +114,6 @@ def handle_on(sig: Mapping[str, Any], handles: Handles, parent: Any = None) -> A
             members = sig["kwargs"]["header"]["kwargs"]["tasks"]
             if members:
                 parent = handle_on(sig["kwargs"]["header"], handles, parent)
-                if sig["options"].get(policies.OPTION) is not None:
-                    parent.members_may_fail = True
             return handle_on(sig["kwargs"]["body"], handles, parent)
         case _:
             return handles.AsyncResult(

@@ -1,7 +1,7 @@
-"""The normal form of a workflow, from which it is begun.
+"""How a workflow becomes messages: its normal form, and what is sent to begin it.
 
-Pure: signatures as mappings in, mappings out. Called by ``joined`` (a client sends a workflow), and
-by workers and eager runs for what follows a run. What is sent to begin one is ``beginning``'s.
+Pure: signatures as mappings in, mappings, launches and joins out. Called by ``canvas`` (a client
+sends a workflow), and by workers and eager runs for what follows a run. Sends nothing.
 
 In the normal form
 
@@ -17,13 +17,14 @@ It is made of the same six keys and may travel; making it again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from umbel.errors import UsageError
+import msgspec
+
+from umbel.model.join import OpenJoin
 from umbel.wire.derived_ids import derived_id
 from umbel.wire.signature_dict import read_signature, write_signature
-from umbel.workflows import policies
 from umbel.workflows.freezing import id_of
 
 Sig: TypeAlias = dict[str, Any]
@@ -46,14 +47,21 @@ STRUCTURE = frozenset(
         "link_error",
         "root_id",
         "parent_id",
-        policies.OPTION,
-        policies.BODY_OPTION,
     }
 )
 """Options that belong to one node; all others are given on to tasks."""
 
 _HEADER_ONLY = frozenset({"countdown", "eta"})
 """Options of a chord that its body does not take."""
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """One message to send: a plain task with everything that follows it in its options."""
+
+    task: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 # --- the normal form ------------------------------------------------------------------------------
@@ -153,10 +161,6 @@ class _Normal:
         members = [self.of(member, True) for member in _members_of(header)]
         whole = chord_sig(group_sig(members, {"task_id": group_id}), self.of(body, single))
         whole["options"] = {"task_id": group_id}
-        policy = policies.checked(options.get(policies.OPTION))
-        if policy != policies.all_success:
-            policies.check_size(policy, len(members))
-            whole["options"][policies.OPTION] = policy
         return whole
 
 
@@ -194,11 +198,6 @@ def _members_of(sig: Mapping[str, Any]) -> list[Sig]:
         else:
             members.append(copied(one))
     options = sig["options"]
-    if policies.OPTION in options:
-        raise UsageError(
-            "a group has no policy, since nothing waits for all of it: give it to the chord, "
-            "chord(group, body, policy=...)."
-        )
     given = own_options(options)
     errbacks = listed(options.get("link_error"))
     extra = {key: one for key, one in sig["kwargs"].items() if key != "tasks"}
@@ -214,17 +213,6 @@ def _members_of(sig: Mapping[str, Any]) -> list[Sig]:
         callbacks = [{**copied(one), "immutable": True} for one in listed(options.get("link"))]
         add_links(members[0], "link", callbacks)
     return members
-
-
-def members_in(sig: Mapping[str, Any]) -> int:
-    """Return how many members this is in a group: of a group, those in it."""
-    match sig.get("subtask_type"):
-        case "group":
-            return sum(map(members_in, sig["kwargs"].get("tasks") or ()))
-        case "chunks":
-            return -(-len(sig["kwargs"]["it"]) // int(sig["kwargs"]["n"]))
-        case _:
-            return 1
 
 
 def chunks_as_group(sig: Mapping[str, Any]) -> Sig:
@@ -245,7 +233,63 @@ def chunks_as_group(sig: Mapping[str, Any]) -> Sig:
     return group_sig(parts, options)
 
 
-# --- naming its value -----------------------------------------------------------------------------
+# --- beginning it ---------------------------------------------------------------------------------
+
+
+def launches(
+    sig: Sig,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    expires: float | None = None,
+) -> Iterator[Launch | OpenJoin]:
+    """Walk what must be done, in this order, to begin a workflow that is in normal form.
+
+    A join is opened before the members that fill it are sent. ``args`` and ``kwargs`` are those of
+    the first tasks; ``expires`` is the life of an unfinished join in seconds. Yields lazily, so a
+    wide group takes no more memory than its signature.
+    """
+    args, kwargs = tuple(args), kwargs or {}
+    if sig["immutable"] and sig["subtask_type"] in ("chain", "group", "chord"):
+        args, kwargs = (), {}
+    match sig["subtask_type"]:
+        case "chain":
+            first, *rest = sig["kwargs"]["tasks"] or (None,)
+            if first is not None:
+                yield _launch(first, args, kwargs, rest[::-1])
+        case "group":
+            for index, member in enumerate(sig["kwargs"]["tasks"]):
+                place = {"group_id": sig["options"]["task_id"], "group_index": index}
+                yield from launches(placed(member, place), args, kwargs, expires=expires)
+        case "chord":
+            yield from _chord_launches(sig, args, kwargs, expires)
+        case _:
+            yield _launch(sig, args, kwargs, None)
+
+
+def _chord_launches(
+    sig: Sig, args: tuple[Any, ...], kwargs: Mapping[str, Any], expires: float | None
+) -> Iterator[Launch | OpenJoin]:
+    members, body = sig["kwargs"]["header"]["kwargs"]["tasks"], sig["kwargs"]["body"]
+    group_id = sig["options"]["task_id"]
+    if not members:
+        yield from launches(body, ([],), expires=expires)
+        return
+    yield OpenJoin(group_id, len(members), expires)
+    for index, member in enumerate(members):
+        place = {"group_id": group_id, "group_index": index, "chord": body}
+        yield from launches(placed(member, place), args, kwargs, expires=expires)
+
+
+def _launch(
+    sig: Sig, args: tuple[Any, ...], kwargs: Mapping[str, Any], chain: list[Sig] | None
+) -> Launch:
+    options = sig["options"]
+    if chain:
+        options = {**options, "chain": chain}
+    if sig["immutable"]:
+        return Launch(sig["task"], tuple(sig["args"]), sig["kwargs"], options)
+    return Launch(sig["task"], (*args, *sig["args"]), {**sig["kwargs"], **kwargs}, options)
 
 
 def named(sig: Sig, task_id: str) -> Sig:

@@ -150,10 +150,6 @@ class SignatureParts(dict[str, Any]):
     def reprcall(self, *args: Any, **kwargs: Any) -> str:
         """Return the call as text, with these arguments in addition."""
         all_args, all_kwargs, _ = self.merged(args, kwargs, {}, force=True)
-        # Only the task itself knows which of its arguments are not to be shown.
-        mask = getattr(getattr(self, "_type", None), "shown_call", None)
-        if mask is not None:
-            all_args, all_kwargs = mask(all_args, all_kwargs)
         shown = [repr(one) for one in all_args]
         shown += [f"{name}={value!r}" for name, value in all_kwargs.items()]
         return f"{self['task']}({', '.join(shown)})"

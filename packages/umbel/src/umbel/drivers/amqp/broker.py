@@ -20,13 +20,11 @@ from umbel.drivers.amqp.connection import BROKER, Connection
 from umbel.drivers.amqp.consumer import AmqpConsumer
 from umbel.drivers.amqp.declaring import Declarer
 from umbel.drivers.amqp.publisher import AmqpPublisher
-from umbel.drivers.amqp.shelves import AmqpShelves
-from umbel.drivers.amqp.topology import quarantine_of
 from umbel.errors import ImproperlyConfigured, Unroutable
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.ports import Broker, Capabilities, Consumer, Publisher, ResultBackend, Shelves
+from umbel.ports import Broker, Capabilities, Consumer, Publisher, ResultBackend
 
 _DECLARING, _READING = 1, 2
 
@@ -40,7 +38,6 @@ class AmqpBroker(Broker):
             priority=True,
             lease=False,
             celery_peers=True,
-            quarantine=True,
             pushes=True,
             counts_all=False,
             delay_step=1.0,
@@ -92,42 +89,23 @@ class AmqpBroker(Broker):
             raise ImproperlyConfigured("a consumer needs at least one queue")
         return AmqpConsumer(self._address, queues, presence, lease, results)
 
-    def shelves(self, results: ResultBackend | None = None) -> Shelves:
-        return AmqpShelves(self._address, results)
-
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
-        """Return what waits in each of these queues, and what was set aside from it.
+        """Return what waits in each of these queues.
 
-        What is claimed and what rests until later the protocol does not tell: None. What somebody
-        looks at in a quarantine just then is not counted.
+        What is claimed and what rests until later the protocol does not tell: None.
         """
-        with self._alone() as deadline:
-            counted = [
-                (name, self._count(name, deadline), self._count(quarantine_of(name).name, deadline))
-                for name in queues
-            ]
-        shelves = AmqpShelves(self._address, None)
         found: list[QueueStats] = []
-        for name, ready, aside in counted:
-            oldest = shelves.oldest(name) if aside else None
-            found.append(
-                QueueStats(
-                    name=name,
-                    ready=ready,
-                    claimed=None,
-                    delayed=None,
-                    quarantined=aside,
-                    quarantined_since=None if oldest is None else oldest.at,
-                )
-            )
+        with self._alone() as deadline:
+            for name in queues:
+                look = commands.Queue.Declare(queue=name, passive=True)
+                ready = 0
+                with contextlib.suppress(Unroutable):
+                    reply = self._declarer.call(
+                        look, commands.Queue.DeclareOk, f"queue {name!r}", deadline
+                    )
+                    ready = reply.message_count or 0
+                found.append(QueueStats(name=name, ready=ready, claimed=None, delayed=None))
         return found
-
-    def _count(self, name: str, deadline: float) -> int:
-        look = commands.Queue.Declare(queue=name, passive=True)
-        with contextlib.suppress(Unroutable):
-            reply = self._declarer.call(look, commands.Queue.DeclareOk, f"queue {name!r}", deadline)
-            return reply.message_count or 0
-        return 0
 
     def purge(self, queue: str) -> int:
         """Drop what waits in the queue; what rests until later comes all the same."""

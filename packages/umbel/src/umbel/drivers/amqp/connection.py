@@ -21,21 +21,34 @@ import select
 import socket
 import time
 from collections import deque
+from typing import Any, TypeVar
 
 import msgspec
 from pamqp import base, commands
 from pamqp.exceptions import UnmarshalingException
 
 from umbel.drivers.amqp.address import Address, Endpoint
-from umbel.drivers.amqp.frames import HEARTBEAT, Assembler, Event, Method, method_frame
-from umbel.drivers.amqp.handshake import LARGEST_FRAME, Reply, greet, secure
+from umbel.drivers.amqp.frames import (
+    GREETING,
+    HEARTBEAT,
+    Assembler,
+    Event,
+    Method,
+    method_frame,
+)
 from umbel.drivers.amqp.refusals import refusal_sentence
+from umbel.drivers.tls import secured
 from umbel.errors import BackendUnavailable, BrokerUnavailable, OperationalError, OutcomeUnknown
+from umbel.version import __version__
 
 _READ_SIZE = 65536
 _LONGEST_WAIT = 86400.0
+_LEAST_FRAME = 4096
+_LARGEST_FRAME = 131072
 _BROKEN = (OSError, EOFError, ValueError, UnmarshalingException)
 """What tells that a connection is of no use any more."""
+
+Reply = TypeVar("Reply", bound=base.Frame)
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -77,7 +90,7 @@ class Connection:
         self.generation = 0
         self.product = ""
         """What the server said it is, such as ``RabbitMQ 3.13.2``."""
-        self.frame_max = LARGEST_FRAME
+        self.frame_max = _LARGEST_FRAME
         self.events: deque[Event | ChannelClosed] = deque()
         """What came unasked, until somebody takes it."""
         self.blocked = ""
@@ -187,16 +200,72 @@ class Connection:
             raise TimeoutError("the time is up")
         made = socket.create_connection((endpoint.host, endpoint.port), timeout=remaining)
         self._socket = made
-        self._socket = made = secure(made, self.address, endpoint)
+        if self.address.tls is not None:
+            self._socket = made = self._secured(made, endpoint)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._pid = os.getpid()
         self._timeout = -1.0
         self._assembler = Assembler()
         self._heartbeat = 0.0
-        agreed = greet(self, self.address, self._wanted_heartbeat, deadline)
-        self.product, self.frame_max = agreed.product, agreed.frame_max
-        self._heartbeat = agreed.heartbeat
+        self._greet(deadline)
+
+    def _secured(self, plain: socket.socket, endpoint: Endpoint) -> socket.socket:
+        import ssl  # noqa: PLC0415 - as in drivers.tls: only users of TLS pay for it
+
+        assert self.address.tls is not None
+        try:
+            return secured(plain, self.address.tls, endpoint.host)
+        except ssl.SSLCertVerificationError:
+            raise
+        except (ssl.SSLError, ConnectionError) as error:
+            raise OSError(
+                f"it does not speak TLS on this port ({_why(error)}); without TLS the URL begins "
+                "with amqp://"
+            ) from error
+
+    def _greet(self, deadline: float) -> None:
+        address = self.address
+        self.send(GREETING, deadline)
+        try:
+            start = self._expect(0, commands.Connection.Start, deadline)
+        except (ValueError, EOFError, ConnectionError) as error:
+            if isinstance(error, ValueError) or address.tls is None:
+                hint = "" if address.tls is not None else "; with TLS the URL begins with amqps://"
+                raise OSError(f"it does not speak AMQP 0-9-1 on this port{hint}") from error
+            raise
+        facts = start.server_properties or {}
+        named = (str(facts.get(name, "")) for name in ("product", "version"))
+        self.product = " ".join(named)
+        capabilities: dict[str, Any] = {
+            "consumer_cancel_notify": True,
+            "connection.blocked": True,
+            "authentication_failure_close": True,
+            "publisher_confirms": True,
+            "basic.nack": True,
+        }
+        properties: dict[str, Any] = {
+            "product": "Umbel",
+            "version": __version__,
+            "capabilities": capabilities,
+            "connection_name": f"umbel {os.getpid()}",
+        }
+        secret = f"\0{address.username}\0{address.password}"
+        started = commands.Connection.StartOk(
+            client_properties=properties,
+            mechanism="EXTERNAL" if address.external else "PLAIN",
+            response="" if address.external else secret,
+        )
+        self.send(method_frame(0, started), deadline)
+        tune = self._expect(0, commands.Connection.Tune, deadline)
+        self.frame_max = max(_LEAST_FRAME, min(tune.frame_max or _LARGEST_FRAME, _LARGEST_FRAME))
+        offered = float(tune.heartbeat or 0)
+        beat = min(self._wanted_heartbeat, offered) if offered else self._wanted_heartbeat
+        tuned = commands.Connection.TuneOk(tune.channel_max or 0, self.frame_max, round(beat))
+        opening = commands.Connection.Open(virtual_host=address.vhost)
+        self.send(method_frame(0, tuned) + method_frame(0, opening), deadline)
+        self._expect(0, commands.Connection.OpenOk, deadline)
+        self._heartbeat = float(round(beat))
 
     # --- talk ---------------------------------------------------------------------------------
 
@@ -213,12 +282,12 @@ class Connection:
         """Send one method and return its reply. Raises Refused, ``role.unavailable``."""
         with self.losing():
             self.send(method_frame(channel, method), deadline)
-            return self.await_reply(channel, reply, deadline)
+            return self._expect(channel, reply, deadline)
 
     def expect(self, channel: int, reply: type[Reply], deadline: float) -> Reply:
         """Return the next method of this kind. Raises Refused, ``role.unavailable``."""
         with self.losing():
-            return self.await_reply(channel, reply, deadline)
+            return self._expect(channel, reply, deadline)
 
     def losing(self, *, uncertain: bool = False) -> _Losing:
         """Return a context in which a broken connection becomes one error of ours.
@@ -231,14 +300,13 @@ class Connection:
         """Open a channel. Raises ``role.unavailable``."""
         self.call(channel, commands.Channel.Open(), commands.Channel.OpenOk, deadline)
 
-    def take(self, deadline: float | None = None, *, uncertain: bool = False) -> None:
+    def take(self, deadline: float | None = None) -> None:
         """Read what has come into ``events``; with a deadline wait until something has.
 
-        Raises ``role.unavailable`` when the connection turns out to be lost, or ``role.unknown``
-        where what was sent is ``uncertain``; TimeoutError when the deadline comes first. Sends
-        heartbeats.
+        Raises ``role.unavailable`` when the connection turns out to be lost; TimeoutError when the
+        deadline comes first. Sends heartbeats.
         """
-        with self.losing(uncertain=uncertain):
+        with self.losing():
             self.beat()
             if deadline is None:
                 while self.readable():
@@ -264,8 +332,7 @@ class Connection:
         """The monotonic time at which ``beat`` must be called again; infinite without heartbeat."""
         return self._last_sent + self._heartbeat / 2 if self._heartbeat else float("inf")
 
-    def await_reply(self, channel: int, reply: type[Reply], deadline: float) -> Reply:
-        """Return the next method of this kind, for the handshake. Raises what ``losing`` takes."""
+    def _expect(self, channel: int, reply: type[Reply], deadline: float) -> Reply:
         while True:
             found = self._search(channel, reply)
             if found is not None:

@@ -30,9 +30,9 @@ from umbel.drivers.amqp.priorities import ranks_of
 from umbel.drivers.amqp.publisher import AmqpPublisher, Parcel
 from umbel.drivers.amqp.quarantine import quarantined
 from umbel.drivers.amqp.refusals import NodeAway
-from umbel.drivers.amqp.topology import declare_quarantine, quarantine_of
+from umbel.drivers.amqp.topology import quarantine_of
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.errors import ImproperlyConfigured, OperationalError
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement
 from umbel.model.presence import Presence
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 
 GRACE = 0.25
 """Seconds for which messages may lie here that the worker has no room for."""
-GOODBYE = 5.0
-"""Seconds that ``close`` may take when the broker is away, or slow to take what we give back."""
+GOODBYE = 2.0
+"""Seconds that ``close`` may take when the broker is away."""
 _MOST_PREFETCH = 65535
 _CHANNEL, _FLEET, _DECLARING = 1, 2, 3
 
@@ -146,12 +146,7 @@ class AmqpConsumer(Consumer):
             if feed.tag:
                 frames.append(self._cancel_frame(feed))
             tag = claims.subscribe(feed, window)
-            consume = commands.Basic.Consume(
-                queue=feed.queue.name,
-                consumer_tag=tag,
-                nowait=True,
-                arguments=dict(feed.queue.consumer_arguments),
-            )
+            consume = commands.Basic.Consume(queue=feed.queue.name, consumer_tag=tag, nowait=True)
             frames.append(method_frame(_CHANNEL, commands.Basic.Qos(prefetch_count=window)))
             frames.append(method_frame(_CHANNEL, consume))
         self._send(frames)
@@ -241,8 +236,6 @@ class AmqpConsumer(Consumer):
         ours = [(each, claim) for each, claim in found if claim is not None]
         if ours:
             self._perform(ours)
-            if self._results is not None:
-                close_elsewhere(self._results, settlements, lost)
         if limit > 0:
             self._take_in()
             given = self._hand_out(limit)
@@ -292,18 +285,17 @@ class AmqpConsumer(Consumer):
         return self._publisher.straight(message, claim.feed.queue, due_at)
 
     def _aside(self, claim: Claim, verdict: Quarantine) -> Parcel:
-        name = claim.feed.queue.name
-        declare = declare_quarantine(name)
+        queue = quarantine_of(claim.feed.queue.name)
+        declare = commands.Queue.Declare(queue=queue.name, durable=True)
         self._publisher.declare(declare, timeout=self._address.socket_timeout)
         message = quarantined(
             claim.message,
             verdict,
-            queue=name,
+            queue=claim.feed.queue.name,
             count=claim.count,
             worker=self._presence.name,
-            priority=claim.feed.ranks.sent(claim.message.properties.get("priority")),
         )
-        return self._publisher.straight(message, quarantine_of(name), None)
+        return self._publisher.straight(message, queue, None)
 
     def _post(self, parcels: Sequence[Parcel]) -> None:
         self._publisher.post(parcels, timeout=self._address.socket_timeout)

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from pamqp import base
 
 from umbel.drivers.amqp import topology
-from umbel.drivers.amqp.connection import Connection, Refused
+from umbel.drivers.amqp.connection import Connection, Refused, Reply
 from umbel.drivers.amqp.frames import method_frame
-from umbel.drivers.amqp.handshake import Reply
 from umbel.drivers.amqp.refusals import ACCESS_REFUSED, declaring
 from umbel.model.queues import Queue
 

@@ -25,9 +25,6 @@ COUNT_HEADER = "x-umbel-deliveries"
 """How often the message was tried before it was published anew: RabbitMQ cannot be told a count."""
 NATIVE_COUNT = "x-delivery-count"
 """What a quorum queue says of how often it got the message back."""
-LOSSES = 5
-"""How many of these are taken for one delivery that ended without an outcome: most of what a
-connection held when it was lost had not begun, and nobody can tell which (docs/design/0012)."""
 
 _OURS = frozenset({"correlation_id", "reply_to", "priority", "delivery_mode", "expiration"})
 _PLAIN = ("message_id", "message_type", "user_id", "app_id", "cluster_id")
@@ -131,12 +128,13 @@ def _harmless(value: Any) -> Any:
 
 
 def tried_before(headers: Mapping[str, Any]) -> int:
-    """Return how many deliveries ended without an outcome, as far as the message says so itself."""
-    return _whole(headers.get(COUNT_HEADER)) + _whole(headers.get(NATIVE_COUNT)) // LOSSES
-
-
-def _whole(value: Any) -> int:
-    return max(value, 0) if isinstance(value, int) else 0
+    """Return how often the message was claimed before, as far as it says so itself."""
+    total = 0
+    for name in (COUNT_HEADER, NATIVE_COUNT):
+        value = headers.get(name)
+        if isinstance(value, int) and value > 0:
+            total += value
+    return total
 
 
 def again(message: EncodedMessage, *, tried: int) -> EncodedMessage:

@@ -170,7 +170,7 @@ class AmqpPublisher(Publisher):
                     connection.send(b"".join(pieces), deadline)
                     pieces.clear()
                     size = 0
-                    connection.take(uncertain=True)
+                    connection.take()
                     self._look(waiting, returned)
             if pieces:
                 connection.send(b"".join(pieces), deadline)
@@ -183,7 +183,7 @@ class AmqpPublisher(Publisher):
     def _await_confirm(self, deadline: float, count: int) -> None:
         connection = self._connection
         try:
-            connection.take(deadline, uncertain=True)
+            connection.take(deadline)
         except TimeoutError:
             why = f", because of its {connection.blocked}" if connection.blocked else ""
             if not connection.blocked:

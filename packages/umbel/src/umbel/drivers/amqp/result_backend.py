@@ -38,8 +38,6 @@ class ReplyOptions(msgspec.Struct, frozen=True, kw_only=True):
 class AmqpResultBackend(ResultBackend):
     """Thread-safe; a forked child has a reply queue of its own."""
 
-    shared = False
-
     def __init__(self, address: Address, options: ReplyOptions) -> None:
         self._address = address
         self._options = options

@@ -26,7 +26,6 @@ LONGEST_DELAY = 2**LEVELS - 1
 """Seconds. What is due later comes up then, and rests again."""
 DELIVERY = "celery_delayed_delivery"
 QUARANTINE = "umbel.quarantine."
-QUARANTINE_LOCK = "umbel.quarantine-lock."
 _MOST_NAME = 255
 _LONGEST_KEY = 255 - 2 * LEVELS
 
@@ -110,25 +109,18 @@ def queue_declarations(queue: Queue) -> Iterator[_Declaration]:
         commands.Queue.Declare(queue=name, durable=True, arguments=arguments_of(queue)),
         commands.Queue.DeclareOk,
     )
-    yield (
-        f"queue {name!r}",
-        commands.Queue.Bind(
-            queue=name,
-            exchange=exchange,
-            routing_key=key_of(queue),
-            arguments=_binding_arguments(queue),
-        ),
-        commands.Queue.BindOk,
-    )
-
-
-def _binding_arguments(queue: Queue) -> dict[str, Any]:
-    arguments = dict(queue.binding_arguments)
+    binding: dict[str, Any] = {}
     if queue.exchange_type == "headers":
         # Without conditions of its own the queue takes every message, which is what `all` of no
         # headers means.
-        arguments.setdefault("x-match", "all")
-    return arguments
+        binding = {"x-match": "all"}
+    yield (
+        f"queue {name!r}",
+        commands.Queue.Bind(
+            queue=name, exchange=exchange, routing_key=key_of(queue), arguments=binding
+        ),
+        commands.Queue.BindOk,
+    )
 
 
 def delay_declarations(queue_type: str) -> Iterator[_Declaration]:
@@ -184,9 +176,7 @@ def delay_bindings(queue: Queue) -> Sequence[_Declaration]:
         return made
     exchange, key = exchange_name(queue), f"#.{key_of(queue)}"
     onward = commands.Exchange.Bind(destination=exchange, source=DELIVERY, routing_key=key)
-    into = commands.Queue.Bind(
-        queue=queue.name, exchange=exchange, routing_key=key, arguments=_binding_arguments(queue)
-    )
+    into = commands.Queue.Bind(queue=queue.name, exchange=exchange, routing_key=key)
     made.append((f"exchange {exchange!r}", onward, commands.Exchange.BindOk))
     made.append((f"queue {queue.name!r}", into, commands.Queue.BindOk))
     return made
@@ -195,14 +185,3 @@ def delay_bindings(queue: Queue) -> Sequence[_Declaration]:
 def quarantine_of(queue: str) -> Queue:
     """Return the queue in which what is set aside from ``queue`` rests."""
     return Queue(f"{QUARANTINE}{queue}")
-
-
-def declare_quarantine(queue: str) -> commands.Queue.Declare:
-    """Return what makes that queue exist.
-
-    Classic, whatever is usual on the broker: a quorum queue counts how often it was looked at, and
-    RabbitMQ 4 drops what was looked at twenty times.
-    """
-    return commands.Queue.Declare(
-        queue=quarantine_of(queue).name, durable=True, arguments={"x-queue-type": "classic"}
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.memory.result_backend import MemoryResultBackend
 from umbel.drivers.memory.shelves import MemoryShelves
 from umbel.drivers.memory.store import MemoryStore
@@ -14,8 +14,7 @@ from umbel.model.delivery import Delivery, Receipt, Settlement
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Held, Token, Wish
-from umbel.ports import Broker, Capabilities, Consumer, Exchange, Gate, Publisher, ResultBackend
+from umbel.ports import Broker, Capabilities, Consumer, Exchange, Publisher, ResultBackend
 from umbel.version import __version__
 
 LONGEST_WAIT = 0.5
@@ -26,15 +25,7 @@ class MemoryBroker(Broker):
     """Queues that live as long as the process."""
 
     capabilities = Capabilities(
-        delay=True,
-        priority=True,
-        lease=True,
-        celery_peers=False,
-        quarantine=True,
-        resting=True,
-        shows_waiting=True,
-        limits=True,
-        pauses=True,
+        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
     )
 
     def __init__(self, store: MemoryStore) -> None:
@@ -62,29 +53,14 @@ class MemoryBroker(Broker):
     def stats(self, queues: Sequence[str]) -> Sequence[QueueStats]:
         return self.memory.stats(queues)
 
-    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
-        return self.memory.waiting(queue)[skip : skip + limit]
-
-    def heads(self, queue: str) -> Sequence[bytes]:
-        return self.memory.heads(queue)
-
     def purge(self, queue: str) -> int:
         return self.memory.purge(queue)
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:
-        self.memory.pause(queues, by)
-
-    def resume(self, queues: Sequence[str]) -> None:
-        self.memory.resume(queues)
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         self.memory.revoke(revocations, keep)
 
     def presences(self) -> Sequence[Presence]:
         return self.memory.presences()
-
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:
-        return self.memory.limits_held(most)
 
     def ping(self) -> str:
         return f"Umbel memory {__version__}"
@@ -160,9 +136,6 @@ class MemoryConsumer(Consumer):
         queues = self._names[turn:] + self._names[:turn]
         return self._store.claim(self._presence, self._lease, queues, limit)
 
-    def gate(self) -> MemoryGate:
-        return MemoryGate(self._store, self._presence.owner)
-
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         if self._results is not None:
             # Race: a claim may be rescued between this check and settle(). Then the record is
@@ -171,8 +144,6 @@ class MemoryConsumer(Consumer):
             held = self._store.holds(self._presence.owner, [each.receipt for each in settlements])
             settlements = stored_elsewhere(self._results, settlements, held)
         lost = self._store.settle(self._presence.owner, settlements, with_records=self._same_store)
-        if self._results is not None:
-            close_elsewhere(self._results, settlements, lost)
         return Exchange(tuple(lost), tuple(self._claim(limit) if limit else ()))
 
     def extend(self, receipts: Sequence[Receipt], presence: Presence) -> Sequence[Receipt]:
@@ -191,20 +162,3 @@ class MemoryConsumer(Consumer):
     def close(self) -> None:
         self._store.leave(self._presence.owner, self._pipe)
         self._pipe.close()
-
-
-class MemoryGate(Gate):
-    """The limits of one store, for one owner."""
-
-    def __init__(self, store: MemoryStore, owner: str) -> None:
-        self._store = store
-        self._owner = owner
-
-    def admit(self, wishes: Sequence[Wish]) -> Sequence[float | None]:
-        return self._store.admit(self._owner, wishes)
-
-    def release(self, tokens: Sequence[Token]) -> None:
-        self._store.release_tokens(self._owner, tokens)
-
-    def sweep(self, tokens: Sequence[Token]) -> None:  # noqa: ARG002 - the lease keeps them
-        self._store.sweep_limits()

@@ -16,17 +16,14 @@ import msgspec
 
 from umbel.clock import Clock
 from umbel.drivers.memory.joins import MemoryJoins
-from umbel.drivers.memory.limits import MemoryLimits
 from umbel.drivers.memory.results import MemoryResults
 from umbel.drivers.memory.shelf import Held, Shelf
 from umbel.drivers.selfpipe import SelfPipe
-from umbel.model import shared_limits
 from umbel.model.delivery import Ack, Delivery, Quarantine, Receipt, Requeue, Settlement, Verdict
 from umbel.model.join import JoinParts, JoinStep
 from umbel.model.presence import Presence
 from umbel.model.queues import FollowUp, Outgoing, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Token, Wish
 from umbel.wire.envelope import dump_compact, load
 
 
@@ -53,9 +50,6 @@ class MemoryStore:
         self._consumers: set[SelfPipe] = set()
         self.results = MemoryResults(self.now, self.lock)
         self._joins = MemoryJoins(self.now)
-        self.paused: dict[str, tuple[float, str]] = {}
-        """Since when (Unix seconds), and by whom."""
-        self._limits = MemoryLimits(self.now, self.alive, self.shelf)
 
     def now(self) -> float:
         """Return the store's time in Unix seconds."""
@@ -103,9 +97,8 @@ class MemoryStore:
             for name in queues:
                 self.shelf(name).promote(now)
             claimed: list[Delivery] = []
-            open_queues = [name for name in queues if name not in self.paused]
             while len(claimed) < limit:
-                held = self._next(open_queues, len(claimed))
+                held = self._next(queues, len(claimed))
                 if held is None:
                     break
                 held.count += 1
@@ -175,52 +168,6 @@ class MemoryStore:
             case Quarantine():
                 self.shelf(held.queue).set_aside(held, verdict, at=self.now(), worker=worker)
 
-    def pause(self, queues: Sequence[str], by: str) -> None:
-        """As ``Broker.pause``."""
-        with self.lock:
-            for name in queues:
-                self.paused.setdefault(name, (self.now(), by))
-
-    def resume(self, queues: Sequence[str]) -> None:
-        """As ``Broker.resume``."""
-        with self.lock:
-            for name in queues:
-                self.paused.pop(name, None)
-            self.ring()
-
-    # --- limits -----------------------------------------------------------------------------------
-
-    def alive(self, owner: str) -> bool:
-        """Whether this owner's lease has not ended, for a caller that has the lock."""
-        known = self._owners.get(owner)
-        return known is not None and known.until > self._clock.monotonic()
-
-    def admit(self, owner: str, wishes: Sequence[Wish]) -> list[float | None]:
-        """As ``Gate.admit``."""
-        with self.lock:
-            mine = self._owners.get(owner)
-            claims = {} if mine is None else mine.claims
-            answers = [self._limits.admit(owner, wish, claims) for wish in wishes]
-            self.ring()
-            return answers
-
-    def release_tokens(self, owner: str, tokens: Sequence[Token]) -> None:
-        """As ``Gate.release``."""
-        with self.lock:
-            self._limits.release(owner, tokens)
-            self.ring()
-
-    def sweep_limits(self) -> None:
-        """As ``Gate.sweep``."""
-        with self.lock:
-            if self._limits.sweep():
-                self.ring()
-
-    def limits_held(self, most: int) -> list[shared_limits.Held]:
-        """As ``Broker.limits_held``."""
-        with self.lock:
-            return self._limits.held(most)
-
     # --- joins ------------------------------------------------------------------------------------
 
     def join(self, steps: Sequence[JoinStep]) -> list[FollowUp]:
@@ -273,37 +220,16 @@ class MemoryStore:
                         claimed=claimed,
                         delayed=len(shelf.delayed) - due,
                         quarantined=len(shelf.aside),
-                        blocked=self._limits.blocked(name),
-                        paused_since=_moment(self.paused.get(name)),
-                        paused_by=self.paused.get(name, (0.0, ""))[1],
                         quarantined_since=_oldest(shelf),
                     )
                 )
             return found
 
-    def waiting(self, name: str) -> list[bytes]:
-        """Return what is ready, in the order of its claim."""
-        with self.lock:
-            shelf = self.shelf(name)
-            shelf.promote(self.now())
-            return [held.raw for _, _, held in sorted(shelf.ready, key=lambda one: one[:2])]
-
-    def heads(self, name: str) -> list[bytes]:
-        """Return the first of each priority."""
-        with self.lock:
-            shelf = self.shelf(name)
-            shelf.promote(self.now())
-            first: dict[int, tuple[int, bytes]] = {}
-            for priority, place, held in shelf.ready:
-                if priority not in first or place < first[priority][0]:
-                    first[priority] = (place, held.raw)
-            return [raw for _, raw in first.values()]
-
     def purge(self, name: str) -> int:
         """Drop what is ready or rests in the queue."""
         with self.lock:
             shelf = self.shelf(name)
-            dropped = len(shelf.ready) + len(shelf.delayed) + self._limits.purge(name)
+            dropped = len(shelf.ready) + len(shelf.delayed)
             shelf.ready.clear()
             shelf.delayed.clear()
             return dropped
@@ -411,10 +337,6 @@ class MemoryStore:
 
 def _oldest(shelf: Shelf) -> datetime | None:
     return next((datetime.fromtimestamp(kept.at, UTC) for kept in shelf.aside.values()), None)
-
-
-def _moment(paused: tuple[float, str] | None) -> datetime | None:
-    return None if paused is None else datetime.fromtimestamp(paused[0], UTC)
 
 
 def _unix(moment: datetime | None) -> float | None:

@@ -7,6 +7,7 @@ which knows several hosts, TLS, password files and all the rest.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -39,8 +40,7 @@ class Address(msgspec.Struct, frozen=True):
     """One database, and the schema in it that is ours.
 
     ``conninfo`` is libpq's form; ``url`` the URL without its password, for messages. ``timeout``:
-    seconds that an answer may take; ``connect_timeout``: seconds that a host may take to have us.
-    ``create``: make the tables where there are none.
+    seconds that an answer may take. ``create``: make the tables where there are none.
     """
 
     conninfo: str
@@ -49,8 +49,15 @@ class Address(msgspec.Struct, frozen=True):
     schema: str = "umbel"
     synchronous_commit: str | None = None
     timeout: float = 10.0
-    connect_timeout: float = 5.0
     create: bool = True
+
+    def conninfo_within(self, timeout: float | None) -> str:
+        """Return ``conninfo`` with a ``connect_timeout`` that is no longer than this."""
+        if timeout is None:
+            return self.conninfo
+        given = int(conninfo_to_dict(self.conninfo).get("connect_timeout") or 0)
+        seconds = max(1, math.ceil(timeout))
+        return make_conninfo(self.conninfo, connect_timeout=min(given or seconds, seconds))
 
     def same_store(self, other: Address) -> bool:
         """Tell whether both name the same tables."""
@@ -83,8 +90,7 @@ def read(url: str, options: Mapping[str, Any]) -> Address:
         database=str(conninfo.get("dbname") or conninfo.get("user") or "(the user's own)"),
         schema=_schema(ours.get("schema", "umbel")),
         synchronous_commit=_commit(ours.get("synchronous_commit")),
-        timeout=_seconds("timeout", ours.get("timeout", 10.0)),
-        connect_timeout=_seconds("connect_timeout", conninfo.pop("connect_timeout")),
+        timeout=_seconds(ours.get("timeout", 10.0)),
         create=_yes(ours.get("create", True)),
     )
 
@@ -139,14 +145,14 @@ def _commit(value: Any) -> str | None:
     return text
 
 
-def _seconds(name: str, value: Any) -> float:
+def _seconds(value: Any) -> float:
     try:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0.0 < seconds < 86400.0:
         raise ImproperlyConfigured(
-            f"the PostgreSQL option {name} is a number of seconds up to 86400, not {value!r}"
+            f"the PostgreSQL option timeout is a number of seconds up to 86400, not {value!r}"
         )
     return seconds
 

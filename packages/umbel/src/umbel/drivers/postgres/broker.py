@@ -25,7 +25,6 @@ from umbel.errors import ImproperlyConfigured
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Held
 from umbel.ports import Broker, Capabilities, ResultBackend
 
 _read_presence = msgspec.msgpack.Decoder(Presence).decode
@@ -40,11 +39,8 @@ class PostgresBroker(Broker):
         lease=True,
         celery_peers=False,
         quarantine=True,
-        shows_waiting=True,
         resting=True,
         transactions=True,
-        limits=True,
-        pauses=True,
     )
 
     def __init__(self, address: Address) -> None:
@@ -86,7 +82,6 @@ class PostgresBroker(Broker):
             lease=lease,
             results=None if here else results,
             results_here=here,
-            on_lost=self._pool.close,
         )
 
     def shelves(self, results: ResultBackend | None = None) -> PostgresShelves:
@@ -105,45 +100,14 @@ class PostgresBroker(Broker):
                 delayed=delayed,
                 quarantined=aside,
                 quarantined_since=since,
-                blocked=blocked,
-                paused_since=paused,
-                paused_by=by or "",
             )
-            for name, ready, claimed, delayed, aside, since, blocked, paused, by in rows
+            for name, ready, claimed, delayed, aside, since in rows
         ]
-
-    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
-        with self._pool.lend() as connection:
-            rows = connection.one("waiting", queue=queue, skip=skip, limit=limit)
-        return [bytes(raw) for (raw,) in rows]
-
-    def heads(self, queue: str) -> Sequence[bytes]:
-        with self._pool.lend() as connection:
-            rows = connection.one("heads", queue=queue)
-        return [bytes(raw) for (raw,) in rows]
 
     def purge(self, queue: str) -> int:
         with self._pool.lend() as connection:
             ((count,),) = connection.one("purge", queue=queue)
         return int(count)
-
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:
-        with self._pool.lend() as connection:
-            rows = connection.one("limits_held", limit=most)
-        return [
-            Held(name=name, most=places, running=tuple(running), waiting=waiting)
-            for name, places, waiting, running in rows
-        ]
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:
-        by = packing.text_of(by, "who pauses a queue")
-        with self._pool.lend() as connection:
-            connection.one("pause", queues=list(queues), by=by)
-
-    def resume(self, queues: Sequence[str]) -> None:
-        with self._pool.lend() as connection:
-            step = connection.step("resume", queues=list(queues))
-            connection.run([step], rings=self._bells.of_queues(queues))
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         last = {each.task_id: each for each in revocations}

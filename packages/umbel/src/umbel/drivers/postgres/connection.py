@@ -4,14 +4,13 @@ Every other module of this driver talks to the server through here; with ``failu
 ``transactions`` it is the only one that sees psycopg's errors. A call sends all its statements in
 one round trip (pipeline mode), as one transaction.
 
-Every wait ends: connecting by ``connect_timeout``, an answer by its deadline. A session
+Every wait ends: connecting by libpq's ``connect_timeout``, an answer by its deadline. A session
 that broke is never used again; ``generation`` counts how many there were, so its user can tell.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import time
@@ -28,7 +27,6 @@ from psycopg import errors as pg
 from umbel.drivers.postgres import failures, schema
 from umbel.drivers.postgres.address import Address
 from umbel.drivers.postgres.bells import Bell
-from umbel.drivers.postgres.session import Session, TimedOut, connect
 from umbel.drivers.postgres.statements import statements
 from umbel.errors import (
     BackendUnavailable,
@@ -57,6 +55,7 @@ _SETTINGS = b"; ".join(
 )
 """One round trip for all of them."""
 _BROKEN = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleSessionTimeout)
+_READY_R, _READY_W = 1, 2
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 _inherited: list[Any] = []
@@ -84,21 +83,72 @@ BROKER = Role("broker", BrokerUnavailable, OutcomeUnknown)
 BACKEND = Role("result store", BackendUnavailable, BackendUnavailable)
 
 
+class _TimedOut(Exception):
+    """No answer came before the deadline."""
+
+
+class _Session(psycopg.Connection[tuple[Any, ...]]):
+    """A psycopg connection whose waits end at a deadline."""
+
+    deadline = 0.0
+    dismissed = False
+    """The server has said that it ends the session; the end of the stream may come later."""
+
+    overdue = False
+    """A deadline has passed while an answer was awaited: whatever comes on it is not ours."""
+
+    def note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """Look at what the server said unasked."""
+        if diagnostic.severity_nonlocalized in ("FATAL", "PANIC"):
+            self.dismissed = True
+
+    def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+        try:
+            return self._wait(gen)
+        except (_TimedOut, psycopg.Error):
+            # What is left of a conversation on a lost connection has nothing to say to anybody.
+            with contextlib.suppress(psycopg.Error):
+                gen.close()
+            raise
+
+    def _wait(self, gen: Any) -> Any:
+        poll = select.poll()
+        try:
+            state = next(gen)
+            descriptor = self.pgconn.socket
+            while True:
+                poll.register(
+                    descriptor,
+                    (select.POLLIN if state & _READY_R else 0)
+                    | (select.POLLOUT if state & _READY_W else 0),
+                )
+                remaining = self.deadline - time.monotonic()
+                found = poll.poll(max(0.0, remaining) * 1000)
+                if not found:
+                    self.overdue = True
+                    raise _TimedOut
+                mask = found[0][1]
+                ready = _READY_W if mask & select.POLLOUT else 0
+                if mask & ~select.POLLOUT:
+                    ready |= _READY_R
+                state = gen.send(ready & state or state)
+        except StopIteration as end:
+            return end.value
+
+
 class Connection:
     """One session, made when it is first needed and again after a failure or a fork.
 
     One thread at a time.
     """
 
-    def __init__(self, address: Address, role: Role, *, patience: float | None = None) -> None:
-        """``patience``: seconds for connecting, and for an answer, where the URL allows more."""
+    def __init__(self, address: Address, role: Role) -> None:
         self.address = address
         self.role = role
-        self._patience = math.inf if patience is None else patience
         self.generation = 0
         self.heard: deque[tuple[str, str]] = deque()
         """Channel and payload of what was notified, until somebody takes it."""
-        self._session: Session | None = None
+        self._session: _Session | None = None
         self._poll: Any = None
         self._sql = statements(address.schema)
         _open.add(self)
@@ -118,13 +168,14 @@ class Connection:
     def ensure(self, timeout: float | None = None) -> None:
         """Connect unless there is a live session. Raises ``role.unavailable``.
 
-        ``timeout``: seconds for connecting, where that is less than the URL says.
+        ``timeout``: seconds for connecting, where that is less than the URL says. libpq counts in
+        whole seconds and allows two at least.
 
         A session that the server ended meanwhile is noticed here, before anything is sent on it.
         """
         if self._session is not None and self._is_live():
             return
-        self._connect(min(self._patience, math.inf if timeout is None else timeout))
+        self._connect(timeout)
 
     def _is_live(self) -> bool:
         try:
@@ -133,15 +184,14 @@ class Connection:
             return False
         return True
 
-    def _connect(self, longest: float) -> None:
+    def _connect(self, timeout: float | None) -> None:
         self.close()
-        began = time.monotonic()
         try:
-            session = connect(self.address, None if math.isinf(longest) else longest)
+            session = _Session.connect(self.address.conninfo_within(timeout), autocommit=True)
         except psycopg.Error as error:
             sentence = failures.not_connected(self.address, self.role.name, error)
             raise self.role.unavailable(sentence) from error
-        session.allow(min(began + longest - time.monotonic(), self.address.timeout))
+        session.deadline = time.monotonic() + self.address.timeout
         try:
             settings = _SETTINGS
             if self.address.synchronous_commit is not None:
@@ -149,7 +199,7 @@ class Connection:
                 settings += b"; SET synchronous_commit = " + value
             session.execute(settings)
             schema.check(session, self.address)
-        except (psycopg.Error, TimedOut) as error:
+        except (psycopg.Error, _TimedOut) as error:
             refused = self._refused(error, session)
             session.close()
             raise refused from error
@@ -218,7 +268,7 @@ class Connection:
         self.ensure()
         session = self._session
         assert session is not None
-        session.allow(timeout or min(self.address.timeout, self._patience))
+        session.deadline = time.monotonic() + (timeout or self.address.timeout)
         try:
             if len(steps) == 1 and not rings:
                 return [_rows(self._execute(session, steps[0]))]
@@ -229,13 +279,13 @@ class Connection:
                         pipeline.sync()
                     self._execute(session, self._ring(rings))
             return [_rows(cursor) for cursor in cursors]
-        except (psycopg.Error, TimedOut) as error:
+        except (psycopg.Error, _TimedOut) as error:
             raise self._refused(error, session) from error
         except BaseException:
             self.close()  # interrupted in the middle: whatever comes on it is not ours
             raise
 
-    def _execute(self, session: Session, step: Step) -> psycopg.Cursor[tuple[Any, ...]]:
+    def _execute(self, session: _Session, step: Step) -> psycopg.Cursor[tuple[Any, ...]]:
         return session.execute(step[0], step[1], prepare=True, binary=True)
 
     def _ring(self, rings: Sequence[tuple[Bell, str]]) -> Step:
@@ -269,14 +319,14 @@ class Connection:
 
     # --- what went wrong ----------------------------------------------------------------------
 
-    def _refused(self, error: BaseException, session: Session) -> Exception:
+    def _refused(self, error: BaseException, session: _Session) -> Exception:
         """Return our error for psycopg's, and close what may be broken."""
         broken = session.closed or session.broken or _in_conversation(session)
         if session.overdue:  # psycopg may have hidden it behind an error of its own
             self.close()
             return self.role.unknown(
                 f"the {self.role.name} {self.address.url} did not answer within "
-                f"{session.allowed:.3g} s"
+                f"{self.address.timeout:g} s"
             )
         if broken or isinstance(error, _BROKEN):
             self.close()
@@ -298,7 +348,7 @@ class Connection:
         return f"the connection to the {self.role.name} {self.address.url} was lost"
 
 
-def _in_conversation(session: Session) -> bool:
+def _in_conversation(session: _Session) -> bool:
     """Tell whether there may be answers on their way, so that the session is of no use."""
     pq = psycopg.pq
     return (

@@ -12,18 +12,16 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.postgres import packing
 from umbel.drivers.postgres.address import Address
 from umbel.drivers.postgres.bells import Bells
 from umbel.drivers.postgres.connection import BROKER, Connection, Rows, Step
-from umbel.drivers.postgres.frontier import Frontier
-from umbel.drivers.postgres.gate import PostgresGate
 from umbel.drivers.postgres.settling import Settling, rings_of
 from umbel.errors import OperationalError
 from umbel.model.delivery import Delivery, Receipt, Settlement
@@ -41,8 +39,6 @@ MAINTAIN_EVERY = 0.25
 SWEEP_EVERY = 5.0
 """Seconds between sweeps of what has expired, while there is no more than one sweep drops."""
 SWEEP_LIMIT = 1000
-SHORTEST_WAIT = 1.0
-"""Seconds; less time for connecting, or for an answer, makes no sense however short the lease."""
 GOODBYE = 2.0
 """Seconds that ``close`` may take."""
 
@@ -62,12 +58,8 @@ class PostgresConsumer(Consumer):
         lease: float,
         results: ResultBackend | None,
         results_here: bool,
-        on_lost: Callable[[], None],
     ) -> None:
-        """``results``: where records go first, when our transaction cannot hold them.
-
-        ``on_lost`` is called after a session was lost, for there may be others that were.
-        """
+        """``results``: where records go first, when our transaction cannot hold them."""
         self._bells = bells
         self._queues = list(queues)
         self._own_bells = [bells.queue(name) for name in queues]
@@ -75,12 +67,8 @@ class PostgresConsumer(Consumer):
         self._lease = lease
         self._results = results
         self._results_here = results_here
-        self._on_lost = on_lost
-        # Whoever waits longer than this for one answer has no time left in its lease to connect
-        # anew and renew it.
-        self._connection = Connection(address, BROKER, patience=max(SHORTEST_WAIT, lease / 3))
+        self._connection = Connection(address, BROKER)
         self._doorbell = Doorbell()
-        self._frontier = Frontier()
         self._generation = -1
         self._owner = -1
         self._pid = os.getpid()
@@ -124,15 +112,12 @@ class PostgresConsumer(Consumer):
                 return ()
             if self._rung and limit > 0:
                 continue
-            until = min(deadline, self._next_look()) if limit > 0 else deadline
+            until = min(deadline, self._look_at) if limit > 0 else deadline
             self._doorbell.wait(self._connection, max(0.0, until - now))
             self._connection.listen_now()
 
     def _should_look(self) -> bool:
-        return self._rung or not self._waiting or time.monotonic() >= self._next_look()
-
-    def _next_look(self) -> float:
-        return min(self._look_at, self._frontier.look_at)
+        return self._rung or not self._waiting or time.monotonic() >= self._look_at
 
     def _hear(self) -> None:
         """Take note of what was notified and has been read from the session."""
@@ -157,38 +142,21 @@ class PostgresConsumer(Consumer):
             steps.append(step("move_due", queues=self._queues))
         return steps
 
-    def _claim(self, limit: int, *, whole: bool) -> Step:
+    def _claim(self, limit: int) -> Step:
         step, owner = self._connection.step, self._owner
-        if whole and len(self._queues) == 1:
+        if len(self._queues) == 1:
             return step("claim_one_queue", owner=owner, queue=self._queues[0], limit=limit)
         turn, self._turn = self._turn, (self._turn + 1) % len(self._queues)
         queues = self._queues[turn:] + self._queues[:turn]
-        from_where = self._frontier.values(queues, whole=whole)
-        return step("claim_queues", owner=owner, queues=queues, limit=limit, **from_where)
+        return step("claim_queues", owner=owner, queues=queues, limit=limit)
 
     # --- settling -----------------------------------------------------------------------------
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
         self._session()
-        if self._results is None:
-            return self._exchange(settlements, limit, wait=False)
-        settlements = self._store_elsewhere(self._results, settlements)
-        exchange = self._exchange(settlements, limit, wait=False)
-        close_elsewhere(self._results, settlements, exchange.lost)
-        return exchange
-
-    def gate(self) -> PostgresGate:
-        return PostgresGate(self._connection, self._leased, self._let_go)
-
-    def _let_go(self, queues: Iterable[str]) -> None:
-        names = set(queues)
-        if names:
-            self._frontier.forget()  # what a limit let go is back at its old place
-        self._ring_queues(names)
-
-    def _leased(self) -> int:
-        self._session()
-        return self._owner
+        if self._results is not None:
+            settlements = self._store_elsewhere(self._results, settlements)
+        return self._exchange(settlements, limit, wait=False)
 
     def _exchange(self, settlements: Sequence[Settlement], limit: int, *, wait: bool) -> Exchange:
         connection = self._connection
@@ -198,18 +166,14 @@ class PostgresConsumer(Consumer):
         maintain = limit > 0 and (wait or time.monotonic() >= self._maintain_at)
         if maintain:
             self._rescue()
-        if any(map(packing.goes_back, settlements)):
-            self._frontier.forget()
-        whole = self._frontier.may_look()
         if limit > 0:
             self._rung = False
             steps += self._before_claiming(wait=wait, maintain=maintain)
-            steps.append(self._claim(limit, whole=whole))
+            steps.append(self._claim(limit))
         if maintain:
             steps.append(connection.step("next_moments", queues=self._queues, owner=self._owner))
         here = self._results_here
         rings = rings_of(self._bells, settlements, self._own_bells, here=here)
-        began = time.monotonic()
         rows = connection.run(steps, rings=rings) if steps else []
         self._hear()
         if settling is not None:
@@ -220,9 +184,7 @@ class PostgresConsumer(Consumer):
             self._set_times(rows[-1])
         deliveries: tuple[Delivery, ...] = ()
         if limit > 0:
-            claimed = rows[-2 if maintain else -1]
-            deliveries = _deliveries(claimed)
-            self._frontier.note(claimed, whole=whole, seconds=time.monotonic() - began)
+            deliveries = _deliveries(rows[-2 if maintain else -1])
             self._waiting = self._waiting or wait
             self._busy = self._busy + 1 if deliveries else 0
             # Where there was something there may be more.
@@ -282,8 +244,6 @@ class PostgresConsumer(Consumer):
                     connection.step("next_end", owner=self._owner),
                 ]
             )
-            if freed:
-                self._frontier.forget()
             ((seconds,),) = ends
             longest = min(LONGEST_REST, self._lease)
             wait = longest if seconds is None else min(longest, max(0.0, seconds) + 0.001)
@@ -316,13 +276,9 @@ class PostgresConsumer(Consumer):
         if connection.generation != self._generation:
             channels = [bell.channel for bell in (self._bells.control, *self._own_bells)]
             connection.run([connection.listen(channel) for channel in channels])
-            again = self._generation >= 0
-            self._news = again  # what was told meanwhile, nobody heard
-            if again:
-                self._on_lost()
+            self._news = self._generation >= 0  # what was told meanwhile, nobody heard
             self._generation = connection.generation
             self._waiting = False
-            self._frontier.forget()
             self._rescue_at = 0.0
         if self._owner < 0 or time.monotonic() >= self._renew_at:
             self._renew()
@@ -353,8 +309,6 @@ class PostgresConsumer(Consumer):
             ]
         )
         self._hear()
-        if freed:
-            self._frontier.forget()
         self._ring_queues({row[0] for row in freed})
         held = {str(row[0]) for row in held_rows}
         return [receipt for receipt in receipts if receipt not in held]
@@ -413,5 +367,5 @@ def _deliveries(rows: Rows) -> tuple[Delivery, ...]:
             count=count + 1,
             redelivered=count > 0,
         )
-        for number, queue, count, raw, *_ in rows
+        for number, queue, count, raw in rows
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 from umbel.drivers.postgres.address import Address
-from umbel.drivers.postgres.session import NotConnected
 
 _REASONS: tuple[tuple[str, str], ...] = (
     (
@@ -38,19 +37,25 @@ _REASONS: tuple[tuple[str, str], ...] = (
     (r"Connection refused|No such file or directory", "is the server running there?"),
 )
 _WORDS = re.compile(r"(?:FATAL|ERROR|PANIC):\s*(.*)", re.DOTALL)
-_WHERE = re.compile(r"connection to server (?:at|on) .*? failed: ")
 
 
 def words(error: BaseException) -> str:
     """Return what the server or libpq said, in one line."""
-    if isinstance(error, NotConnected):
-        return "; ".join(dict.fromkeys(_short(text) for text in error.said))
-    return _short(str(error))
+    text = str(error)
+    if "All failures were:" in text:
+        told = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("- host")]
+        return "; ".join(dict.fromkeys(_short(line) for line in told))
+    return _short(text)
 
 
 def _short(text: str) -> str:
     said = _WORDS.search(text)
-    text = said.group(1) if said is not None else _WHERE.sub("", text.strip())
+    text = said.group(1) if said is not None else text
+    text = re.sub(
+        r"^connection (?:failed|to server)[^:]*: (?:connection to server at[^:]*: )?",
+        "",
+        text.strip(),
+    )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = [line for line in lines if not line.startswith(("Is the server", "DETAIL", "HINT"))]
     return (first or lines or ["no reason given"])[0].rstrip(".")

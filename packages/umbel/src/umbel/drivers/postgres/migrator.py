@@ -14,7 +14,6 @@ from psycopg import errors as pg
 
 from umbel.drivers.postgres import failures, schema
 from umbel.drivers.postgres.address import Address
-from umbel.drivers.postgres.session import Session, connect
 from umbel.drivers.postgres.statements import Migration, migrations
 from umbel.errors import BrokerUnavailable, ImproperlyConfigured
 from umbel.model.migrations import MigrationStep
@@ -59,10 +58,10 @@ class PostgresMigrator(Migrator):
         return state or schema.State((), tuple(self._known))
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _session(self) -> Iterator[schema.Session]:
         address = self._address
         try:
-            session = connect(address)
+            session: schema.Session = psycopg.connect(address.conninfo, autocommit=True)
         except psycopg.Error as error:
             raise BrokerUnavailable(failures.not_connected(address, "store", error)) from error
         try:

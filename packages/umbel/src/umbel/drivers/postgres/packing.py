@@ -34,23 +34,6 @@ def messages(outgoing: Iterable[Outgoing]) -> tuple[Arrays, bool]:
     return arrays, resting
 
 
-def alike(outgoing: Sequence[Outgoing]) -> dict[str, Any] | None:
-    """Return the values of ``add_alike``; None where these messages are not alike.
-
-    Two arrays less: a message of ``send_many`` costs its sender 19 us of CPU in place of 26, on a
-    busy machine (benchmarks/decisions/bulk_cost.py).
-    """
-    queue, priority = outgoing[0].queue, priority_of(outgoing[0])
-    for each in outgoing:
-        if each.due_at is not None or each.queue is not queue or priority_of(each) != priority:
-            return None
-    return {
-        "queue": text_of(queue.name, "a queue's name"),
-        "priority": priority,
-        "raws": [dump_compact(each.message) for each in outgoing],
-    }
-
-
 def priority_of(outgoing: Outgoing) -> int:
     """Return the priority of a message as the tables hold it; 0 where none is given."""
     value = outgoing.message.properties.get("priority")

@@ -43,12 +43,7 @@ class PostgresPublisher(Publisher):
 
     def _steps(self, outgoing: Sequence[Outgoing]) -> Iterator[Step]:
         for start in range(0, len(outgoing), _AT_ONCE):
-            some = outgoing[start : start + _AT_ONCE]
-            values = packing.alike(some)
-            if values is not None:
-                yield self._connection.step("add_alike", **values)
-                continue
-            arrays, resting = packing.messages(some)
+            arrays, resting = packing.messages(outgoing[start : start + _AT_ONCE])
             if not resting:
                 del arrays["dues"]
             name = "add_messages" if resting else "add_ready"

@@ -12,18 +12,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
+import psycopg
 from psycopg import errors as pg
 
 from umbel.drivers.postgres import failures
 from umbel.drivers.postgres.address import Address
-from umbel.drivers.postgres.session import Session
 from umbel.drivers.postgres.statements import Migration, migrations
 from umbel.errors import ImproperlyConfigured
 
 OLDEST = 130000
 """PostgreSQL 13."""
+
+Session = psycopg.Connection[tuple[Any, ...]]
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -79,8 +82,6 @@ def check(session: Session, address: Address) -> None:
     if state is None:
         if not address.create:
             raise ImproperlyConfigured(failures.tables_missing(address))
-        # However little time there is for connecting: it is done once.
-        session.allow(address.timeout)
         apply(session, address, ("pre", "post"), known=migrations())
         return
     fault = state.fault(address)

@@ -13,7 +13,6 @@ import msgspec
 
 from umbel.config.urls import StoreUrl
 from umbel.drivers.option_reader import OptionReader
-from umbel.drivers.redis.cluster import hash_tag, slot_of
 from umbel.drivers.tls import Tls, read_tls
 from umbel.errors import ImproperlyConfigured
 
@@ -89,8 +88,6 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Callable[[], tuple[str | None, str | None]] | None = None
     """Asked at every connect; wins over ``username`` and ``password``."""
     db: int = 0
-    slot: int | None = None
-    """Where in a cluster all our keys are; None where ``global_keyprefix`` has no hash tag."""
     tls: Tls | None = None
     connect_timeout: float = 5.0
     socket_timeout: float = 5.0
@@ -108,7 +105,6 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             and self.password == other.password
             and self.credentials == other.credentials
             and (self.tls is None) == (other.tls is None)
-            and self.slot == other.slot
         )
 
 
@@ -142,12 +138,9 @@ def read(url: str, options: Mapping[str, Any]) -> Options:
     if isinstance(ssl_of_option, Mapping):
         merged = {**ssl_of_option, **merged}
     reader = OptionReader(merged, shown, accepted=_SETTLED_BY_UMBEL)
-    keys = _key_options(reader)
-    tag = hash_tag(keys.global_keyprefix)
-    address = _address(parsed, reader, shown)
     result = Options(
-        address=address if tag is None else msgspec.structs.replace(address, slot=slot_of(tag)),
-        keys=keys,
+        address=_address(parsed, reader, shown),
+        keys=_key_options(reader),
         visibility_timeout=_required(reader.number("visibility_timeout", 3600.0)),
         unacked_restore_limit=_whole(reader.number("unacked_restore_limit", None)),
         polling_interval=reader.number("polling_interval", None, least=0.001),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from umbel.drivers.redis import checkup, gate
+from umbel.drivers.redis import checkup
 from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Command
 from umbel.drivers.redis.connection_pool import ConnectionPool
@@ -20,13 +20,12 @@ from umbel.drivers.redis.keys import Keys, ResultKeys
 from umbel.drivers.redis.packing import SettlementPacker
 from umbel.drivers.redis.publisher import RedisPublisher, expiry_of
 from umbel.drivers.redis.result_backend import RedisResultBackend
-from umbel.drivers.redis.scripts import BIND_EXPIRING, HEADS, PURGE, REVOKE, STATS, WAITING
+from umbel.drivers.redis.scripts import BIND_EXPIRING, PURGE, REVOKE, STATS
 from umbel.drivers.redis.shelves import RedisShelves, moment_of
 from umbel.errors import ImproperlyConfigured
 from umbel.model.presence import Presence
 from umbel.model.queues import Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Held
 from umbel.ports import Broker, Capabilities, Consumer, Publisher, ResultBackend, Shelves
 
 _LEAST_BINDING_LIFE = 3_600_000
@@ -39,15 +38,7 @@ class RedisBroker(Broker):
     """Thread-safe. Keeps a few connections for what it does itself."""
 
     capabilities = Capabilities(
-        delay=True,
-        priority=True,
-        lease=True,
-        celery_peers=True,
-        quarantine=True,
-        resting=True,
-        shows_waiting=True,
-        limits=True,
-        pauses=True,
+        delay=True, priority=True, lease=True, celery_peers=True, quarantine=True, resting=True
     )
 
     def __init__(self, options: Options) -> None:
@@ -133,11 +124,7 @@ class RedisBroker(Broker):
             for name in queues:
                 queue = self._keys.queue(name)
                 keys = [queue.owners, queue.claims, queue.delayed, queue.quarantine, *queue.lists]
-                keys += [self._keys.limit_queues, queue.paused]
-                ready, claimed, delayed, aside, since, blocked, paused = STATS.run(
-                    connection, keys, [name], deadline
-                )
-                moment, _, by = (paused or b"").partition(b" ")
+                ready, claimed, delayed, aside, since = STATS.run(connection, keys, [], deadline)
                 found.append(
                     QueueStats(
                         name=name,
@@ -145,52 +132,18 @@ class RedisBroker(Broker):
                         claimed=claimed,
                         delayed=delayed,
                         quarantined=aside,
-                        blocked=int(blocked or 0),
-                        paused_since=moment_of(moment) if moment else None,
-                        paused_by=by.decode("utf-8", "replace"),
                         quarantined_since=None if since is None else moment_of(since),
                     )
                 )
         return found
 
-    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
-        lists = list(self._keys.queue(queue).lists)
-        with self._pool.lend() as connection:
-            found: Sequence[bytes] = WAITING.run(
-                connection, lists, [skip, limit], self._pool.deadline()
-            )
-        return found
-
-    def heads(self, queue: str) -> Sequence[bytes]:
-        lists = list(self._keys.queue(queue).lists)
-        with self._pool.lend() as connection:
-            found: Sequence[bytes] = HEADS.run(connection, lists, [], self._pool.deadline())
-        return found
-
     def purge(self, queue: str) -> int:
         keys = self._keys.queue(queue)
-        deadline = self._pool.deadline()
         with self._pool.lend() as connection:
-            places = [keys.delayed, keys.alarm, *keys.lists]
-            dropped = int(PURGE.run(connection, places, [], deadline))
-            return dropped + gate.purge(connection, self._keys, queue, deadline)
-
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:
-        with self._pool.lend() as connection:
-            return gate.held(connection, self._keys, most, self._pool.deadline())
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:
-        told = f"{time.time() * 1000:.0f} {by}"
-        commands: list[Command] = [
-            ("SET", self._keys.queue(name).paused, told, "NX") for name in queues
-        ]
-        with self._pool.lend() as connection:
-            connection.pipeline(commands, self._pool.deadline())
-
-    def resume(self, queues: Sequence[str]) -> None:
-        with self._pool.lend() as connection:
-            keys = [self._keys.queue(name).paused for name in queues]
-            connection.call(("DEL", *keys), self._pool.deadline())
+            dropped = PURGE.run(
+                connection, [keys.delayed, keys.alarm, *keys.lists], [], self._pool.deadline()
+            )
+        return int(dropped)
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         if not revocations:

@@ -27,9 +27,8 @@ import hiredis
 import msgspec
 
 from umbel.drivers.redis.address import Address, Endpoint
-from umbel.drivers.redis.cluster import owner_of
 from umbel.drivers.redis.handshake import OLDEST, facts_of, greeting, old_version
-from umbel.drivers.tls import advice_on, secured
+from umbel.drivers.tls import secured
 from umbel.errors import BackendUnavailable, BrokerUnavailable, OperationalError, OutcomeUnknown
 
 Argument: TypeAlias = str | bytes | int | float
@@ -160,12 +159,9 @@ class Connection:
         for endpoint in endpoints:
             try:
                 self._connect_to(endpoint, deadline)
-                if self.server.get("mode") == "cluster":
-                    self._go_to_owner(endpoint, deadline)
             except (OSError, EOFError, hiredis.ProtocolError) as error:
                 self.drop()
-                advice = advice_on(error, encrypted=self.address.tls is not None, scheme="rediss")
-                failures.append(f"{endpoint}: {_why(error)}{advice}")
+                failures.append(f"{endpoint}: {_why(error)}")
                 last = error
             else:
                 self.generation += 1
@@ -206,29 +202,6 @@ class Connection:
             self.drop()
             raise self._too_old(version)
         return facts
-
-    def _go_to_owner(self, asked: Endpoint, deadline: float) -> None:
-        """Be connected to the node of a cluster where our keys are."""
-        slot, where = self.address.slot, f"The {self.role.name} {self.address.url}"
-        if slot is None:
-            self.drop()
-            raise self.role.unavailable(
-                f"{where} is a cluster, where all keys of Umbel must lie in one slot: set the "
-                "transport option 'global_keyprefix' to a name in braces, such as '{umbel}:'."
-            )
-        question = pack(("CLUSTER", "SLOTS")) + pack(("CLUSTER", "MYID"))
-        self._send(question, deadline)
-        ranges, me = self._replies(2, deadline)
-        for reply in (ranges, me):
-            if isinstance(reply, Refusal):
-                raise self.refused(reply)
-        owner = owner_of(ranges, slot)
-        if owner is None:
-            self.drop()
-            raise self.role.unavailable(f"{where} is a cluster, none of whose nodes serves {slot}.")
-        if owner.id != me:
-            self.drop()
-            self._connect_to(Endpoint(owner.host or asked.host, owner.port), deadline)
 
     def _too_old(self, version: str) -> OperationalError:
         return self.role.unavailable(
@@ -354,12 +327,7 @@ class Connection:
             raise self.role.unavailable(f"{self._lost()} ({_why(error)}).") from error
 
     def refused(self, refusal: BaseException) -> OperationalError:
-        """Return the error that says what Redis refused, and why.
-
-        Where another server would take it, the next call finds out which.
-        """
-        if str(refusal).partition(" ")[0] in _GONE_ELSEWHERE:
-            self.drop()
+        """Return the error that says what Redis refused, and why."""
         return self.role.unavailable(_refusal_sentence(self.role, self.address.url, str(refusal)))
 
     def _receive(self, peer: socket.socket, deadline: float) -> None:
@@ -435,13 +403,10 @@ _REFUSALS = {
     "LOADING": "is still loading its data",
     "MASTERDOWN": "has lost its master",
     "CLUSTERDOWN": "is a cluster that is down",
-    "MOVED": "is a cluster that has moved our keys to another node, which is looked for next",
-    "ASK": "is a cluster that is just moving our keys to another node",
-    "TRYAGAIN": "is a cluster that is just moving our keys to another node",
+    "MOVED": "is a cluster, which Umbel does not support yet; use one server or sentinel://",
+    "CROSSSLOT": "is a cluster, which Umbel does not support yet; use one server or sentinel://",
     "WRONGTYPE": "holds something else under a key that Umbel needs",
 }
-
-_GONE_ELSEWHERE = frozenset({"MOVED", "ASK", "READONLY", "MASTERDOWN", "CLUSTERDOWN"})
 
 
 def _refusal_sentence(role: Role, url: str, text: str) -> str:

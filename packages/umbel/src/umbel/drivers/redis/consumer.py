@@ -21,10 +21,9 @@ from typing import Any
 import msgspec
 
 from umbel.drivers.doorbell import Doorbell
-from umbel.drivers.elsewhere import close_elsewhere, stored_elsewhere
+from umbel.drivers.elsewhere import stored_elsewhere
 from umbel.drivers.redis.address import Options
 from umbel.drivers.redis.connection import BROKER, Argument, Command, Connection, Refusal, pack
-from umbel.drivers.redis.gate import RedisGate
 from umbel.drivers.redis.keys import Keys
 from umbel.drivers.redis.packing import Claim, Ledger, Reply, SettlementPacker
 from umbel.drivers.redis.restoring import Restorer
@@ -205,12 +204,9 @@ class RedisConsumer(Consumer):
     # --- settling -----------------------------------------------------------------------------
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
-        if self._results is None:
-            return self._exchange(settlements, limit)
-        settlements = self._store_elsewhere(settlements, self._results)
-        exchange = self._exchange(settlements, limit)
-        close_elsewhere(self._results, settlements, exchange.lost)
-        return exchange
+        if self._results is not None:
+            settlements = self._store_elsewhere(settlements, self._results)
+        return self._exchange(settlements, limit)
 
     def _store_elsewhere(
         self, settlements: Sequence[Settlement], results: ResultBackend
@@ -239,17 +235,6 @@ class RedisConsumer(Consumer):
             else:
                 self._ledger.forget(each.receipt)
         return stored_elsewhere(results, settlements, held)
-
-    def gate(self) -> RedisGate:
-        return RedisGate(
-            self._connection,
-            self._keys,
-            self._queues,
-            self._ledger,
-            self._presence.owner,
-            self._session,
-            lambda: self._name,
-        )
 
     def _exchange(
         self, settlements: Sequence[Settlement], limit: int, *, wait_next: bool = False

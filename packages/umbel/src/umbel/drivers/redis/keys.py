@@ -17,13 +17,9 @@ Umbel's own; those of one queue hash to one slot:
 * ``umbel:{<queue>}:deliveries``: hash, delivery tag -> claims that ended without an outcome
 * ``umbel:{<queue>}:delayed``: sorted set, messages that rest -> due, in milliseconds
 * ``umbel:{<queue>}:alarm``: string, never later than the first score of ``delayed``
-* ``umbel:{<queue>}:paused``: string, since when and by whom nobody may claim from it; the scripts
-  put this name in place of another key of the queue
 * ``umbel:{<queue>}:quarantined``: sorted set, messages set aside -> when, in milliseconds; what a
   member of these two sets consists of, ``scripts/resting.lua`` says
 * ``umbel:{workers}:leases``, ``umbel:{workers}:<owner>``: who lives, and what each told
-* ``umbel:{limits}:names``, ``:queues``, ``:holders:<limit>``, ``:waiting:<limit>`` and
-  ``:pace:<limit>``: limits that all workers share, as ``scripts/gates.lua`` says
 * ``umbel:{revoked}:order``, ``:expiry``, ``:version``: what must not run, and whether that changed
 
 Called by every module of this driver; no key is put together anywhere else, except that scripts
@@ -57,7 +53,6 @@ class QueueKeys(msgspec.Struct, frozen=True):
     delayed: bytes
     alarm: bytes
     quarantine: bytes
-    paused: bytes
 
 
 class Keys:
@@ -78,9 +73,6 @@ class Keys:
         self.unacked_mutex = self._key(options.unacked_mutex_key)
         self.binding_deadlines = self._key("_kombu.binding_deadlines")
         self.worker_leases = self._key("umbel:{workers}:leases")
-        self.limits = self._key("umbel:{limits}:")
-        self.limit_names = self._key("umbel:{limits}:names")
-        self.limit_queues = self._key("umbel:{limits}:queues")
         self.revoked_order = self._key("umbel:{revoked}:order")
         self.revoked_expiry = self._key("umbel:{revoked}:expiry")
         self.revoked_version = self._key("umbel:{revoked}:version")
@@ -109,7 +101,6 @@ class Keys:
             delayed=self._key(f"{own}:delayed"),
             alarm=self._key(f"{own}:alarm"),
             quarantine=self._key(f"{own}:quarantined"),
-            paused=self._key(f"{own}:paused"),
         )
 
     def step_index(self, priority: Any) -> int:

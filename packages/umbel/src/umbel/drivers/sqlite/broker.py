@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from umbel.clock import Clock
-from umbel.drivers.sqlite import bells, limits, messages
+from umbel.drivers.sqlite import bells, messages
 from umbel.drivers.sqlite.bells import Interest
 from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import PRODUCT, Connection, ConnectionPool, Database
@@ -20,7 +20,6 @@ from umbel.errors import BrokerUnavailable
 from umbel.model.presence import Presence
 from umbel.model.queues import Outgoing, Queue, QueueStats
 from umbel.model.revocation import Revocation
-from umbel.model.shared_limits import Held
 from umbel.ports import Broker, Capabilities, Publisher, ResultBackend
 
 
@@ -28,15 +27,7 @@ class SqliteBroker(Broker):
     """Queues in one database file, for any number of processes of one machine."""
 
     capabilities = Capabilities(
-        delay=True,
-        priority=True,
-        lease=True,
-        celery_peers=False,
-        quarantine=True,
-        resting=True,
-        shows_waiting=True,
-        limits=True,
-        pauses=True,
+        delay=True, priority=True, lease=True, celery_peers=False, quarantine=True, resting=True
     )
 
     def __init__(self, location: Location, clock: Clock) -> None:
@@ -77,29 +68,9 @@ class SqliteBroker(Broker):
         with self._pool.reading() as database:
             return [_stats(database, queue, now) for queue in queues]
 
-    def waiting(self, queue: str, *, skip: int, limit: int) -> Sequence[bytes]:
-        with self._pool.reading() as database:
-            rows = database.execute(SQL["waiting"], (queue, limit, skip)).fetchall()
-        return [row[0] for row in rows]
-
-    def heads(self, queue: str) -> Sequence[bytes]:
-        with self._pool.reading() as database:
-            rows = database.execute(SQL["heads"], (queue, queue, queue)).fetchall()
-        return [row[0] for row in rows]
-
     def purge(self, queue: str) -> int:
         with self._pool.writing() as database:
             return messages.purge(database, queue)
-
-    def pause(self, queues: Sequence[str], *, by: str) -> None:
-        now = self._clock.now().timestamp()
-        with self._pool.writing() as database:
-            database.executemany(SQL["pause"], [(name, now, by) for name in queues])
-
-    def resume(self, queues: Sequence[str]) -> None:
-        with self._pool.writing() as database:
-            database.executemany(SQL["resume"], [(name,) for name in queues])
-        bells.ring(self._location.path, Interest.MESSAGES)
 
     def revoke(self, revocations: Sequence[Revocation], *, keep: float) -> None:
         until = self._clock.now().timestamp() + keep
@@ -114,10 +85,6 @@ class SqliteBroker(Broker):
             rows = database.execute(SQL["presences"], alive).fetchall()
         return [msgspec.msgpack.decode(row[0], type=Presence) for row in rows]
 
-    def limits_held(self, most: int = 1000) -> Sequence[Held]:
-        with self._pool.reading() as database:
-            return limits.held(database, most)
-
     def ping(self) -> str:
         with self._pool.reading() as database:
             database.execute(SQL["last_revocation"]).fetchone()
@@ -131,7 +98,6 @@ def _stats(database: Database, queue: str, now: float) -> QueueStats:
     def count(name: str, *values: object) -> int:
         return int(database.execute(SQL[name], (queue, *values)).fetchone()[0])
 
-    pause = database.execute(SQL["pause_of"], (queue,)).fetchone()
     aside, since = database.execute(SQL["count_quarantined"], (queue,)).fetchone()
     return QueueStats(
         name=queue,
@@ -139,9 +105,6 @@ def _stats(database: Database, queue: str, now: float) -> QueueStats:
         claimed=count("count_claimed"),
         delayed=count("count_resting", now),
         quarantined=aside,
-        blocked=count("count_blocked"),
-        paused_since=None if pause is None else datetime.fromtimestamp(pause[0], UTC),
-        paused_by="" if pause is None else pause[1],
         quarantined_since=None if since is None else datetime.fromtimestamp(since, UTC),
     )
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 import msgspec
 
 from umbel.clock import Clock
-from umbel.drivers.elsewhere import close_elsewhere, outgoing_of, stored_elsewhere
+from umbel.drivers.elsewhere import outgoing_of, stored_elsewhere
 from umbel.drivers.sqlite import bells, joins, messages, records
 from umbel.drivers.sqlite.bells import Bell, Interest
 from umbel.drivers.sqlite.boot import BOOT
 from umbel.drivers.sqlite.connection import Connection, Database
-from umbel.drivers.sqlite.gate import SqliteGate
 from umbel.drivers.sqlite.location import Location
 from umbel.drivers.sqlite.result_backend import SqliteResultBackend
 from umbel.drivers.sqlite.statements import SQL
@@ -90,7 +89,7 @@ class SqliteConsumer(Consumer):
                 return False, patience
             (end,) = database.execute(SQL["next_lease_end"], (BOOT, self._owner)).fetchone()
             waits = [] if end is None else [end - self._clock.monotonic()]
-            for queue in messages.not_paused(database, self._queues):
+            for queue in self._queues:
                 if database.execute(SQL["any_ready"], (queue,)).fetchone() is not None:
                     return True, 0.0
                 (due,) = database.execute(SQL["next_due"], (queue,)).fetchone()
@@ -99,14 +98,8 @@ class SqliteConsumer(Consumer):
         return soonest <= 0, min(patience, max(0.0005, soonest))
 
     def exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
-        if self._results is None:
-            return self._exchange(settlements, limit)
-        settlements = self._store_elsewhere(self._results, settlements)
-        exchange = self._exchange(settlements, limit)
-        close_elsewhere(self._results, settlements, exchange.lost)
-        return exchange
-
-    def _exchange(self, settlements: Sequence[Settlement], limit: int) -> Exchange:
+        if self._results is not None:
+            settlements = self._store_elsewhere(self._results, settlements)
         # Encoded before the lock is taken: others can write meanwhile.
         rows = [messages.encode(each.effects.outgoing) for each in settlements]
         now = self._now()
@@ -137,9 +130,6 @@ class SqliteConsumer(Consumer):
         lost = tuple(each.receipt for each in settlements if id(each) not in taken)
         return Exchange(lost, tuple(claimed))
 
-    def gate(self) -> SqliteGate:
-        return SqliteGate(self._connection, self._clock, lambda: self._owner)
-
     def _claim(self, database: Database, limit: int, now: float) -> tuple[list[Delivery], bool]:
         """Renew, move what is due, rescue, claim. True when there may be something for others."""
         monotonic = self._clock.monotonic()
@@ -151,7 +141,7 @@ class SqliteConsumer(Consumer):
         freed = messages.move_due(database, self._queues, now) or freed
         turn = self._turn % max(1, len(self._queues))
         self._turn += 1
-        queues = messages.not_paused(database, self._queues[turn:] + self._queues[:turn])
+        queues = self._queues[turn:] + self._queues[:turn]
         return messages.claim(database, self._owner, queues, limit), freed
 
     def _join(

@@ -89,12 +89,6 @@ def move_due(database: Database, queues: Sequence[str], now: float) -> bool:
     return moved
 
 
-def not_paused(database: Database, queues: Sequence[str]) -> list[str]:
-    """Return those of these queues that may be claimed from, in their order."""
-    paused = {row[0] for row in database.execute(SQL["paused"])}
-    return [name for name in queues if name not in paused]
-
-
 def claim(database: Database, owner: int, queues: Sequence[str], limit: int) -> list[Delivery]:
     """Claim the ``limit`` most urgent messages; queues take turns, beginning with the first."""
     if len(queues) == 1:
@@ -230,7 +224,6 @@ def release(database: Database, owner: int, *, counted: bool) -> bool:
         database.execute(SQL["count_claims_of"], (owner,))
     released = database.execute(SQL["ready_claims_of"], (owner,)).rowcount
     database.execute(SQL["drop_claims_of"], (owner,))
-    database.execute(SQL["drop_places_of"], (owner,))
     database.execute(SQL["drop_owner"], (owner,))
     return released > 0
 
@@ -238,10 +231,8 @@ def release(database: Database, owner: int, *, counted: bool) -> bool:
 def purge(database: Database, queue: str) -> int:
     """Drop what is ready or rests in a queue; return how many."""
     database.execute(SQL["purge_messages"], (queue, queue))
-    database.execute(SQL["purge_blocked_messages"], (queue,))
     ready = database.execute(SQL["purge_ready"], (queue,)).rowcount
-    blocked = database.execute(SQL["purge_blocked"], (queue,)).rowcount
-    return ready + blocked + database.execute(SQL["purge_resting"], (queue,)).rowcount
+    return ready + database.execute(SQL["purge_resting"], (queue,)).rowcount
 
 
 def _priority(value: object) -> int:

@@ -25,8 +25,6 @@ from umbel.model.queues import Queue
 from umbel.ports import Broker, ResultBackend
 from umbel.testing.conformance.claiming import ClaimingPromises
 from umbel.testing.conformance.leasing import LeasingPromises
-from umbel.testing.conformance.limiting import LimitingPromises
-from umbel.testing.conformance.pausing import PausingPromises
 from umbel.testing.conformance.settling import SettlingPromises
 from umbel.testing.conformance.shelving import ShelvingPromises
 from umbel.testing.conformance.slot_filling import JoiningPromises
@@ -43,13 +41,7 @@ from umbel.testing.conformance.station import (
 
 
 class BrokerSuite(
-    ClaimingPromises,
-    SettlingPromises,
-    JoiningPromises,
-    LeasingPromises,
-    LimitingPromises,
-    PausingPromises,
-    ShelvingPromises,
+    ClaimingPromises, SettlingPromises, JoiningPromises, LeasingPromises, ShelvingPromises
 ):
     """Everything a broker promises. Subclass it and give it ``broker`` and ``backend``."""
 

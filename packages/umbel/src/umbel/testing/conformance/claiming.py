@@ -315,32 +315,6 @@ class ClaimingPromises:
         assert places(station, queue) == (3, 2, 0)
         assert places(station, other) == (0, 0, 0)
 
-    def test_what_waits_is_shown_in_the_order_of_its_claim(
-        self, station: Station, queue: Queue
-    ) -> None:
-        needs(station, "shows_waiting")
-        later = station.send(queue, 3, priority=9)
-        first = station.send(queue, 4, priority=0)
-        order = [*first, *later]
-        assert shown(station.broker.waiting(queue.name, skip=0, limit=100)) == order
-        assert shown(station.broker.waiting(queue.name, skip=2, limit=3)) == order[2:5]
-        assert shown(station.broker.waiting(queue.name, skip=7, limit=3)) == []
-        claimed = take(station.consumer(queue), 2)
-        assert task_ids(claimed) == order[:2]
-        assert shown(station.broker.waiting(queue.name, skip=0, limit=100)) == order[2:]
-
-    def test_the_head_of_each_priority_is_shown(
-        self, station: Station, queue: Queue, other: Queue
-    ) -> None:
-        needs(station, "shows_waiting")
-        assert station.broker.heads(queue.name) == []
-        later = station.send(queue, 3, priority=9)
-        first = station.send(queue, 2, priority=0)
-        station.send(other)
-        assert sorted(shown(station.broker.heads(queue.name))) == sorted([first[0], later[0]])
-        take(station.consumer(queue), 1)
-        assert sorted(shown(station.broker.heads(queue.name))) == sorted([first[1], later[0]])
-
     def test_purge_drops_what_nobody_has_claimed(
         self, station: Station, queue: Queue, other: Queue, now: Callable[[], datetime]
     ) -> None:
@@ -372,11 +346,6 @@ class ClaimingPromises:
         station.broker.close()
         station.broker.close()
         assert task_ids(take(station.consumer(queue), 1)) == ids
-
-
-def shown(raws: Sequence[bytes]) -> list[str]:
-    """Return the ids in these envelopes."""
-    return [envelope.peek(raw).id for raw in raws]
 
 
 def claimed_next(station: Station, consumer: Consumer, limit: int) -> Sequence[Delivery]:

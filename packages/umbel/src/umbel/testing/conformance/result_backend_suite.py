@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,21 +39,6 @@ class ResultBackendSuite(CountingPromises):
         """Return a backend whose service cannot be reached."""
         pytest.skip("this result backend is always there")
 
-    def record(
-        self,
-        task_id: str,
-        state: str = "SUCCESS",
-        *,
-        document: bytes | None = None,
-        expires: float | None = None,
-    ) -> ResultRecord:
-        """Return a record; overridden for stores whose documents have a form of their own."""
-        return record(task_id, state, document=document, expires=expires)
-
-    def same(self, found: bytes, stored: bytes) -> bool:
-        """Tell whether a document is what was stored: byte for byte, unless overridden."""
-        return found == stored
-
     @pytest.fixture
     def elapse(self) -> Callable[[float], None]:
         """Return a function that lets seconds pass for the store; really, unless overridden."""
@@ -72,10 +56,10 @@ class ResultBackendSuite(CountingPromises):
     def test_what_is_stored_is_fetched(self, backend: ResultBackend) -> None:
         first, second, absent = new_id(), new_id(), new_id()
         document = b'{"status": "SUCCESS", "result": 1}'
-        backend.store([self.record(first, document=document), self.record(second, "FAILURE")])
+        backend.store([record(first, document=document), record(second, "FAILURE")])
         found = backend.fetch([first, second, absent])
         assert set(found) == {first, second}
-        assert self.same(found[first].document, document)
+        assert found[first].document == document
         assert found[first].task_id == first
         assert (found[first].state, found[first].final) == ("SUCCESS", True)
         assert (found[second].state, found[second].final) == ("FAILURE", True)
@@ -87,31 +71,30 @@ class ResultBackendSuite(CountingPromises):
 
     def test_many_at_once(self, backend: ResultBackend) -> None:
         ids = [new_id() for _ in range(1500)]
-        backend.store([self.record(task_id, document=task_id.encode()) for task_id in ids])
+        backend.store([record(task_id, document=task_id.encode()) for task_id in ids])
         found = backend.fetch(ids)
-        assert set(found) == set(ids)
-        assert all(self.same(found[task_id].document, task_id.encode()) for task_id in ids)
+        assert {task_id: each.document for task_id, each in found.items()} == {
+            task_id: task_id.encode() for task_id in ids
+        }
 
     def test_documents_are_any_bytes(self, backend: ResultBackend) -> None:
         task_id, document = new_id(), bytes(range(256)) * 4000
-        backend.store([self.record(task_id, "FAILURE", document=document)])
-        assert self.same(backend.fetch([task_id])[task_id].document, document)
+        backend.store([record(task_id, "FAILURE", document=document)])
+        assert backend.fetch([task_id])[task_id].document == document
 
     def test_a_later_state_replaces_an_earlier(self, backend: ResultBackend) -> None:
         task_id = new_id()
         for state in ("STARTED", "PROGRESS", "RETRY", "FAILURE", "STARTED", "SUCCESS"):
             document = b'{"status": "%s"}' % state.encode()
-            backend.store([self.record(task_id, state, document=document)])
+            backend.store([record(task_id, state, document=document)])
             assert backend.fetch([task_id])[task_id].state == state
 
     def test_success_is_never_overwritten(self, backend: ResultBackend) -> None:
         task_id = new_id()
-        good = self.record(task_id, document=b'{"status": "SUCCESS"}')
+        good = record(task_id, document=b'{"status": "SUCCESS"}')
         backend.store([good])
         for state in ("STARTED", "FAILURE", "REVOKED", "SUCCESS"):
-            backend.store(
-                [self.record(task_id, state, document=b'{"status": "%s"}' % state.encode())]
-            )
+            backend.store([record(task_id, state, document=b'{"status": "%s"}' % state.encode())])
         found = backend.fetch([task_id])[task_id]
         assert found.state == "SUCCESS"
 
@@ -119,8 +102,8 @@ class ResultBackendSuite(CountingPromises):
         task_id = new_id()
         backend.store(
             [
-                self.record(task_id, document=b'{"status": "SUCCESS"}'),
-                self.record(task_id, "FAILURE", document=b'{"status": "FAILURE"}'),
+                record(task_id, document=b'{"status": "SUCCESS"}'),
+                record(task_id, "FAILURE", document=b'{"status": "FAILURE"}'),
             ]
         )
         assert backend.fetch([task_id])[task_id].state == "SUCCESS"
@@ -128,49 +111,27 @@ class ResultBackendSuite(CountingPromises):
     def test_a_success_that_expired_may_be_followed(
         self, backend: ResultBackend, elapse: Callable[[float], None]
     ) -> None:
-        dropping(backend)
         task_id = new_id()
-        backend.store([self.record(task_id, expires=1.0)])
+        backend.store([record(task_id, expires=1.0)])
         elapse(1.1)
         eventually(lambda: not backend.fetch([task_id]))
-        backend.store([self.record(task_id, "FAILURE", document=b'{"status": "FAILURE"}')])
+        backend.store([record(task_id, "FAILURE", document=b'{"status": "FAILURE"}')])
         assert backend.fetch([task_id])[task_id].state == "FAILURE"
 
     def test_results_expire(self, backend: ResultBackend, elapse: Callable[[float], None]) -> None:
-        dropping(backend)
         short, long, forever = new_id(), new_id(), new_id()
-        backend.store(
-            [
-                self.record(short, expires=1.0),
-                self.record(long, expires=600.0),
-                self.record(forever),
-            ]
-        )
+        backend.store([record(short, expires=1.0), record(long, expires=600.0), record(forever)])
         assert set(backend.fetch([short, long, forever])) >= {long, forever}
         elapse(1.1)
         eventually(lambda: set(backend.fetch([short, long, forever])) == {long, forever})
 
-    def test_a_cleanup_drops_what_is_old(self, backend: ResultBackend) -> None:
-        if backend.drops_expired:
-            pytest.skip("this store drops by itself what has expired")
-        task_id, group = new_id(), new_id()
-        backend.store([self.record(task_id)])
-        backend.store_group(group, b"[]", 600.0)
-        now = datetime.now(UTC)
-        backend.clean_up(now - timedelta(minutes=1))
-        assert set(backend.fetch([task_id])) == {task_id}
-        assert backend.fetch_group(group) == b"[]"
-        assert backend.clean_up(now + timedelta(minutes=1)) >= 2
-        assert not backend.fetch([task_id])
-        assert backend.fetch_group(group) is None
-
     def test_forget_deletes(self, backend: ResultBackend) -> None:
         gone, kept = new_id(), new_id()
-        backend.store([self.record(gone), self.record(kept)])
+        backend.store([record(gone), record(kept)])
         backend.forget([gone, new_id()])
         backend.forget([])
         assert set(backend.fetch([gone, kept])) == {kept}
-        backend.store([self.record(gone, "FAILURE")])
+        backend.store([record(gone, "FAILURE")])
         assert backend.fetch([gone])[gone].state == "FAILURE"
 
     # --- groups -----------------------------------------------------------------------------------
@@ -186,7 +147,6 @@ class ResultBackendSuite(CountingPromises):
         assert backend.fetch_group(group) is None
 
     def test_groups_expire(self, backend: ResultBackend, elapse: Callable[[float], None]) -> None:
-        dropping(backend)
         group = new_id()
         backend.store_group(group, b"[]", 1.0)
         elapse(1.1)
@@ -196,13 +156,13 @@ class ResultBackendSuite(CountingPromises):
 
     def test_watch_returns_what_is_there(self, backend: ResultBackend, watcher: Watcher) -> None:
         there, absent = new_id(), new_id()
-        backend.store([self.record(there)])
+        backend.store([record(there)])
         assert set(watcher.watch([there, absent])) == {there}
 
     def test_a_watcher_hears_what_is_stored(self, backend: ResultBackend, watcher: Watcher) -> None:
         first, second, stranger = new_id(), new_id(), new_id()
         assert watcher.watch([first, second]) == {}
-        backend.store([self.record(stranger), self.record(first), self.record(second)])
+        backend.store([record(stranger), record(first), record(second)])
         heard = hear(watcher, 2)
         assert set(heard) == {first, second}
         assert not watcher.receive(0.0)
@@ -212,9 +172,9 @@ class ResultBackendSuite(CountingPromises):
     ) -> None:
         task_id = new_id()
         watcher.watch([task_id])
-        backend.store([self.record(task_id, "STARTED", document=b'{"status": "STARTED"}')])
+        backend.store([record(task_id, "STARTED", document=b'{"status": "STARTED"}')])
         assert hear(watcher, 1)[task_id].state == "STARTED"
-        backend.store([self.record(task_id, document=b'{"status": "SUCCESS"}')])
+        backend.store([record(task_id, document=b'{"status": "SUCCESS"}')])
         assert hear(watcher, 1)[task_id].state == "SUCCESS"
 
     def test_a_waiting_watcher_is_woken_by_a_result(self, backend: ResultBackend) -> None:
@@ -232,7 +192,7 @@ class ResultBackendSuite(CountingPromises):
         waiting = InThread(wait)
         assert watching.wait(PATIENCE)
         began = time.monotonic()
-        backend.store([self.record(task_id)])
+        backend.store([record(task_id)])
         assert waiting.result() == {task_id}
         assert time.monotonic() - began < PATIENCE / 2
 
@@ -242,7 +202,7 @@ class ResultBackendSuite(CountingPromises):
         try:
             watcher.watch([task_id])
             second.watch([task_id])
-            backend.store([self.record(task_id)])
+            backend.store([record(task_id)])
             assert set(hear(watcher, 1)) == set(hear(second, 1)) == {task_id}
         finally:
             second.close()
@@ -251,20 +211,20 @@ class ResultBackendSuite(CountingPromises):
         gone, kept = new_id(), new_id()
         watcher.watch([gone, kept])
         watcher.unwatch([gone, new_id()])
-        backend.store([self.record(gone), self.record(kept)])
+        backend.store([record(gone), record(kept)])
         assert set(hear(watcher, 1)) == {kept}
         assert not watcher.receive(0.0)
 
     def test_a_watch_may_be_repeated(self, backend: ResultBackend, watcher: Watcher) -> None:
         task_id = new_id()
-        backend.store([self.record(task_id)])
+        backend.store([record(task_id)])
         assert set(watcher.watch([task_id])) == {task_id}
         watcher.unwatch([task_id])
         assert set(watcher.watch([task_id])) == {task_id}
 
     def test_no_result_falls_between_reading_and_listening(self, backend: ResultBackend) -> None:
         ids = [new_id() for _ in range(200)]
-        storing = InThread(lambda: [backend.store([self.record(task_id)]) for task_id in ids])
+        storing = InThread(lambda: [backend.store([record(task_id)]) for task_id in ids])
         watcher = backend.open_watcher()
         try:
             heard: set[str] = set()
@@ -302,7 +262,7 @@ class ResultBackendSuite(CountingPromises):
 
     def test_a_closed_backend_may_be_used_again(self, backend: ResultBackend) -> None:
         task_id = new_id()
-        backend.store([self.record(task_id)])
+        backend.store([record(task_id)])
         backend.close()
         backend.close()
         assert set(backend.fetch([task_id])) == {task_id}
@@ -312,19 +272,13 @@ class ResultBackendSuite(CountingPromises):
     ) -> None:
         began = time.monotonic()
         with pytest.raises(OperationalError) as caught:
-            unreachable_backend.store([self.record(new_id())])
+            unreachable_backend.store([record(new_id())])
         with pytest.raises(OperationalError):
             unreachable_backend.fetch([new_id()])
         with pytest.raises(OperationalError):
             unreachable_backend.ping()
         assert time.monotonic() - began < PATIENCE
         assert len(str(caught.value)) > 20
-
-
-def dropping(backend: ResultBackend) -> None:
-    """Skip the test where what has expired stays until a cleanup."""
-    if not backend.drops_expired:
-        pytest.skip("what has expired stays here until a cleanup")
 
 
 def hear(watcher: Watcher, count: int) -> dict[str, ResultRecord]:

@@ -20,7 +20,6 @@ from umbel.testing.conformance.station import (
     PATIENCE,
     InThread,
     Station,
-    let_go,
     message,
     needs,
     new_id,
@@ -30,7 +29,6 @@ from umbel.testing.conformance.station import (
     settlement,
     take,
     task_ids,
-    urgencies,
 )
 from umbel.wire import envelope
 
@@ -103,9 +101,8 @@ class ShelvingPromises:
         self, station: Station, shelves: Shelves, backend: ResultBackend, queue: Queue
     ) -> None:
         needs(station, "quarantine")
-        most, usual, _ = urgencies(station)
-        (task_id,) = station.send(queue, priority=usual)
-        urgent = station.send(queue, priority=most)
+        (task_id,) = station.send(queue, priority=3)
+        urgent = station.send(queue, priority=0)
         consumer = station.consumer(queue)
         first, second = take(consumer, 2)
         consumer.exchange([settlement(first, Ack())], 0)
@@ -115,12 +112,11 @@ class ShelvingPromises:
         consumer.exchange([failed], 0)
         (entry,) = everything(shelves, Shelf.QUARANTINE, queue)
         back = Withdrawal(id=entry.id, raw=entry.raw, forget=(task_id,))
-        let_go(consumer, station)
         assert list(shelves.withdraw(Shelf.QUARANTINE, queue.name, [back])) == [entry.id]
         assert backend.fetch([task_id]) == {}
         assert places(station, queue) == (1, 0, 0)
         assert everything(shelves, Shelf.QUARANTINE, queue) == []
-        urgent = station.send(queue, priority=most)
+        urgent = station.send(queue, priority=0)
         again = take(consumer, 2)
         assert task_ids(again) == [*urgent, task_id]
         assert (again[1].count, again[1].redelivered) == (1, False)
@@ -377,7 +373,6 @@ def a_message(station: Station, queue: Queue) -> bytes:
     consumer = station.consumer(queue)
     (delivery,) = take(consumer, 1)
     consumer.exchange([settlement(delivery, Ack())], 0)
-    let_go(consumer, station)
     return delivery.raw
 
 

@@ -55,17 +55,8 @@ METRICS: dict[str, Metric] = {
         "histogram", (), "How long tasks waited in this worker, from the claim to the beginning."
     ),
     "umbel_queue_ready": Metric("gauge", ("queue",), "Messages that wait to be claimed."),
-    "umbel_queue_oldest_age_seconds": Metric(
-        "gauge",
-        ("queue",),
-        "How long the message has waited that has waited longest; 0 where none waits.",
-    ),
     "umbel_queue_claimed": Metric("gauge", ("queue",), "Messages that some worker holds."),
     "umbel_queue_delayed": Metric("gauge", ("queue",), "Messages that rest until a later time."),
-    "umbel_queue_blocked": Metric(
-        "gauge", ("queue",), "Messages that wait for a limit shared by all workers."
-    ),
-    "umbel_queue_paused": Metric("gauge", ("queue",), "1 while nobody takes from the queue."),
     "umbel_queue_quarantined": Metric("gauge", ("queue",), "Messages that are set aside."),
     "umbel_queue_quarantine_age_seconds": Metric(
         "gauge", ("queue",), "How long ago the oldest of those was set aside; 0 for none."
@@ -175,16 +166,10 @@ def _of_store(store: StoreReading, now: float) -> Iterator[Sample]:
     for queue in store.queues:
         where = (queue.name,)
         yield "umbel_queue_ready", where, queue.ready
-        waits = store.oldest.get(queue.name)
-        if waits is not None or not queue.ready:
-            waited = 0.0 if waits is None else (store.now - waits).total_seconds()
-            yield "umbel_queue_oldest_age_seconds", where, max(0.0, waited)
         if queue.claimed is not None:
             yield "umbel_queue_claimed", where, queue.claimed
         if queue.delayed is not None:
             yield "umbel_queue_delayed", where, queue.delayed
-        yield "umbel_queue_blocked", where, queue.blocked
-        yield "umbel_queue_paused", where, float(queue.paused_since is not None)
         yield "umbel_queue_quarantined", where, queue.quarantined
         since = queue.quarantined_since
         age = 0.0 if since is None else max(0.0, (store.now - since).total_seconds())

@@ -17,7 +17,6 @@ from umbel.clock import Clock
 from umbel.model.queues import QueueStats
 from umbel.model.schedule_entry import Scheduled, ScheduleEntry
 from umbel.ports import Broker, ScheduleStore
-from umbel.wire.waiting_since import oldest
 
 logger = logging.getLogger("umbel.worker")
 
@@ -33,8 +32,6 @@ class StoreReading(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     now: datetime
     queues: Sequence[QueueStats]
-    oldest: Mapping[str, datetime] = {}
-    """Since when the message of a queue waits that has waited longest, where one tells."""
     entries: Sequence[ScheduleEntry] | None
 
 
@@ -53,13 +50,11 @@ def read_store(
 ) -> StoreReading:
     """Read it. Raises OperationalError."""
     stats = broker.stats(queues)
-    ages = {name: oldest(broker.heads(name)) for name in queues}
     found: Mapping[str, Scheduled] | None = None if schedule is None else schedule.entries()
     return StoreReading(
         at=clock.monotonic(),
         now=clock.now(),
         queues=stats,
-        oldest={name: since for name, since in ages.items() if since is not None},
         entries=None if found is None else [each.entry for each in found.values()],
     )
 

@@ -2,38 +2,6 @@
 -- Statements that belong together are sent in one go and are one transaction (connection.py).
 -- Time is the server's: now() is the moment the transaction began.
 
--- ---------------------------------------------------------------------------- parts ----------
-
--- part: insert_records
--- The records that a statement stores with the end of something that has a number, ``s.id``.
-INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
-SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
-FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
-            %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
-     AS s (id, task_id, state, final, life, document);
-
--- part: unless_success_stays
--- A SUCCESS that has not expired stays.
-ON CONFLICT (task_id) DO UPDATE
-SET state = excluded.state, final = excluded.final, until = excluded.until,
-    document = excluded.document
-WHERE r.state <> 'SUCCESS' OR r.until <= now();
-
--- part: send_outgoing
--- What is due already does not rest.
-sent AS (
-    INSERT INTO {schema}.ready (queue, priority, raw)
-    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
-), sent_to_rest AS (
-    INSERT INTO {schema}.delayed (queue, due, priority, raw)
-    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
-);
-
--- part: nobody_or_held
--- A step that belongs to a claim counts while the claim is there; 0 is nobody's.
-(id = 0 OR EXISTS (
-    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id));
-
 -- ---------------------------------------------------------------------------- messages arrive --
 
 -- name: add_messages
@@ -53,11 +21,6 @@ SELECT queue, priority, raw FROM given WHERE due IS NULL OR due <= now() ORDER B
 INSERT INTO {schema}.ready (queue, priority, raw)
 SELECT queue, priority, raw FROM unnest(%(queues)b::text[], %(priorities)b::smallint[],
     %(raws)b::bytea[]) AS g (queue, priority, raw);
-
--- name: add_alike
--- As add_ready where all go to one queue with one priority: what send_many brings.
-INSERT INTO {schema}.ready (queue, priority, raw)
-SELECT %(queue)b, %(priority)b::smallint, raw FROM unnest(%(raws)b::bytea[]) AS g (raw);
 
 -- name: add_one_ready
 -- The next three run on the caller's own connection, whichever library made it: one message each,
@@ -90,48 +53,26 @@ SELECT queue, priority, count, raw FROM moved ORDER BY due, place;
 
 -- ---------------------------------------------------------------------------- claims ----------
 
--- Both tell how long they looked, in seconds, so that frontier.py knows when that becomes dear.
-
 -- name: claim_one_queue
 -- SKIP LOCKED: others take the next ones at the same moment, and nobody waits for anybody.
 WITH taken AS (
     DELETE FROM {schema}.ready WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM {schema}.ready WHERE queue = %(queue)b
-          AND NOT EXISTS (SELECT FROM {schema}.paused WHERE queue = %(queue)b)
         ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     )) RETURNING queue, priority, place, count, raw
 )
 INSERT INTO {schema}.claimed (owner, queue, priority, place, count, raw)
 SELECT %(owner)b::bigint, queue, priority, place, count, raw FROM taken ORDER BY priority, place
-RETURNING id, queue, count, raw, priority, place,
-          extract(epoch FROM clock_timestamp() - statement_timestamp())::float8;
+RETURNING id, queue, count, raw;
 
 -- name: claim_queues
--- The most urgent of all; among equals queues take turns, in the order of the array. In each queue
--- the messages of one priority, its level, count only from behind a place: so the index entries of
--- rows that were claimed before, and are not vacuumed yet, are not stepped over again.
+-- The most urgent of all; among equals queues take turns, in the order of the array.
 WITH found AS (
     SELECT r.tid, r.priority, q.turn,
            row_number() OVER (PARTITION BY q.turn ORDER BY r.priority, r.place) AS rank
-    FROM (
-        SELECT * FROM unnest(%(queues)b::text[], %(levels)b::smallint[], %(places)b::bigint[])
-            WITH ORDINALITY AS given (name, level, place, turn)
-        WHERE NOT EXISTS (SELECT FROM {schema}.paused AS p WHERE p.queue = given.name)
-    ) AS q
-    CROSS JOIN LATERAL (
-        SELECT * FROM (
-            SELECT ctid AS tid, priority, place FROM {schema}.ready
-            WHERE queue = q.name AND priority < q.level
-            ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
-        ) AS urgent UNION ALL SELECT * FROM (
-            SELECT ctid AS tid, priority, place FROM {schema}.ready
-            WHERE queue = q.name AND priority = q.level AND place > q.place
-            ORDER BY place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
-        ) AS further UNION ALL SELECT * FROM (
-            SELECT ctid AS tid, priority, place FROM {schema}.ready
-            WHERE queue = q.name AND priority > q.level
-            ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
-        ) AS others LIMIT %(limit)b::int
+    FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, turn) CROSS JOIN LATERAL (
+        SELECT ctid AS tid, priority, place FROM {schema}.ready WHERE queue = q.name
+        ORDER BY priority, place LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     ) AS r
 ), chosen AS (
     SELECT tid, rank, turn FROM found ORDER BY priority, rank, turn LIMIT %(limit)b::int
@@ -142,8 +83,7 @@ WITH found AS (
 INSERT INTO {schema}.claimed (owner, queue, priority, place, count, raw)
 SELECT %(owner)b::bigint, queue, priority, place, count, raw FROM taken
 ORDER BY priority, rank, turn
-RETURNING id, queue, count, raw, priority, place,
-          extract(epoch FROM clock_timestamp() - statement_timestamp())::float8;
+RETURNING id, queue, count, raw;
 
 -- name: settle_done
 -- The common case: every claim is acknowledged, with records and nothing else. The row of the claim
@@ -152,9 +92,16 @@ WITH ended AS (
     DELETE FROM {schema}.claimed WHERE owner = %(owner)b::bigint AND id = ANY (%(ids)b::bigint[])
     RETURNING id
 ), stored AS (
-    {{insert_records}}
+    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
+    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
+    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
+                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
+         AS s (id, task_id, state, final, life, document)
     WHERE s.id IN (SELECT id FROM ended)
-    {{unless_success_stays}}
+    ON CONFLICT (task_id) DO UPDATE
+    SET state = excluded.state, final = excluded.final, until = excluded.until,
+        document = excluded.document
+    WHERE r.state <> 'SUCCESS' OR r.until <= now()
 )
 SELECT id FROM ended;
 
@@ -197,10 +144,23 @@ WITH given AS (
                          %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS o (id, queue, priority, due, raw, n)
     WHERE o.id IN (SELECT id FROM held)
-), {{send_outgoing}}, stored AS (
-    {{insert_records}}
+), sent AS (
+    INSERT INTO {schema}.ready (queue, priority, raw)
+    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
+), sent_to_rest AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, raw)
+    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
+), stored AS (
+    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
+    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
+    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
+                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
+         AS s (id, task_id, state, final, life, document)
     WHERE s.id IN (SELECT id FROM held)
-    {{unless_success_stays}}
+    ON CONFLICT (task_id) DO UPDATE
+    SET state = excluded.state, final = excluded.final, until = excluded.until,
+        document = excluded.document
+    WHERE r.state <> 'SUCCESS' OR r.until <= now()
 )
 SELECT id FROM held;
 
@@ -293,40 +253,16 @@ SELECT q.name,
        (SELECT count(*) FROM {schema}.claimed WHERE queue = q.name),
        (SELECT count(*) FROM {schema}.delayed WHERE queue = q.name AND due > now()),
        (SELECT count(*) FROM {schema}.quarantine WHERE queue = q.name),
-       (SELECT min(at) FROM {schema}.quarantine WHERE queue = q.name),
-       (SELECT count(*) FROM {schema}.blocked WHERE queue = q.name),
-       (SELECT since FROM {schema}.paused WHERE queue = q.name),
-       (SELECT by FROM {schema}.paused WHERE queue = q.name)
+       (SELECT min(at) FROM {schema}.quarantine WHERE queue = q.name)
 FROM unnest(%(queues)b::text[]) WITH ORDINALITY AS q (name, n) ORDER BY q.n;
-
--- name: waiting
-SELECT raw FROM {schema}.ready WHERE queue = %(queue)b
-ORDER BY priority, place LIMIT %(limit)b::int OFFSET %(skip)b::int;
-
--- name: heads
--- From one priority to the next by the primary key: as many steps as there are priorities.
-WITH RECURSIVE head AS (
-    (SELECT priority, raw FROM {schema}.ready WHERE queue = %(queue)b
-     ORDER BY priority, place LIMIT 1)
-    UNION ALL
-    SELECT n.priority, n.raw FROM head CROSS JOIN LATERAL (
-        SELECT r.priority, r.raw FROM {schema}.ready AS r
-        WHERE r.queue = %(queue)b AND r.priority > head.priority
-        ORDER BY r.priority, r.place LIMIT 1
-    ) AS n
-)
-SELECT raw FROM head;
 
 -- name: purge
 WITH gone AS (
     DELETE FROM {schema}.ready WHERE queue = %(queue)b RETURNING 1
 ), gone_resting AS (
     DELETE FROM {schema}.delayed WHERE queue = %(queue)b RETURNING 1
-), gone_blocked AS (
-    DELETE FROM {schema}.blocked WHERE queue = %(queue)b RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_resting)
-       + (SELECT count(*) FROM gone_blocked);
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_resting);
 
 -- name: version
 SHOW server_version;
@@ -355,16 +291,17 @@ SELECT t.due, t.place, t.count, t.why, t.raw, NULL, NULL, NULL
 FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[]) AS g (moment, number)
 JOIN {schema}.delayed AS t ON t.queue = %(queue)b AND t.due = g.moment AND t.place = g.number;
 
--- part: withdrawn_given
-given AS (
+-- name: withdraw_quarantine
+WITH given AS (
     SELECT * FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[], %(raws)b::bytea[],
                          %(dues)b::timestamptz[])
          WITH ORDINALITY AS g (moment, number, raw, due, n)
-);
-
--- part: withdraw_taken
--- To a queue again, or gone; with the results that are to be forgotten, or stored, for it.
-returned AS (
+), taken AS (
+    DELETE FROM {schema}.quarantine AS t USING given AS g
+    WHERE t.queue = %(queue)b AND t.at = g.moment AND t.id = g.number
+    RETURNING t.at AS moment, t.id AS number, t.queue, t.priority, 0 AS count,
+              g.raw, g.due, g.n
+), returned AS (
     INSERT INTO {schema}.ready (queue, priority, count, raw)
     SELECT queue, priority, count, raw FROM taken
     WHERE raw IS NOT NULL AND (due IS NULL OR due <= now()) ORDER BY n
@@ -378,27 +315,55 @@ returned AS (
         WHERE f.id IN (SELECT number FROM taken)
     )
 ), stored AS (
-    {{insert_records}}
+    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
+    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
+    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
+                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
+         AS s (id, task_id, state, final, life, document)
     WHERE s.id IN (SELECT number FROM taken)
-    {{unless_success_stays}}
+    ON CONFLICT (task_id) DO UPDATE
+    SET state = excluded.state, final = excluded.final, until = excluded.until,
+        document = excluded.document
+    WHERE r.state <> 'SUCCESS' OR r.until <= now()
 )
 SELECT moment, number FROM taken;
 
--- name: withdraw_quarantine
-WITH {{withdrawn_given}}, taken AS (
-    DELETE FROM {schema}.quarantine AS t USING given AS g
-    WHERE t.queue = %(queue)b AND t.at = g.moment AND t.id = g.number
-    RETURNING t.at AS moment, t.id AS number, t.queue, t.priority, 0 AS count,
-              g.raw, g.due, g.n
-), {{withdraw_taken}};
-
 -- name: withdraw_delayed
-WITH {{withdrawn_given}}, taken AS (
+WITH given AS (
+    SELECT * FROM unnest(%(moments)b::timestamptz[], %(numbers)b::bigint[], %(raws)b::bytea[],
+                         %(dues)b::timestamptz[])
+         WITH ORDINALITY AS g (moment, number, raw, due, n)
+), taken AS (
     DELETE FROM {schema}.delayed AS t USING given AS g
     WHERE t.queue = %(queue)b AND t.due = g.moment AND t.place = g.number
     RETURNING t.due AS moment, t.place AS number, t.queue, t.priority, t.count AS count,
               g.raw, g.due, g.n
-), {{withdraw_taken}};
+), returned AS (
+    INSERT INTO {schema}.ready (queue, priority, count, raw)
+    SELECT queue, priority, count, raw FROM taken
+    WHERE raw IS NOT NULL AND (due IS NULL OR due <= now()) ORDER BY n
+), rested AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, count, raw)
+    SELECT queue, due, priority, count, raw FROM taken
+    WHERE raw IS NOT NULL AND due > now() ORDER BY n
+), forgotten AS (
+    DELETE FROM {schema}.result WHERE task_id IN (
+        SELECT f.task_id FROM unnest(%(f_ids)b::bigint[], %(f_tasks)b::text[]) AS f (id, task_id)
+        WHERE f.id IN (SELECT number FROM taken)
+    )
+), stored AS (
+    INSERT INTO {schema}.result AS r (task_id, state, final, until, document)
+    SELECT s.task_id, s.state, s.final, now() + s.life * interval '1 second', s.document
+    FROM unnest(%(r_ids)b::bigint[], %(r_tasks)b::text[], %(r_states)b::text[],
+                %(r_finals)b::boolean[], %(r_lives)b::float8[], %(r_documents)b::bytea[])
+         AS s (id, task_id, state, final, life, document)
+    WHERE s.id IN (SELECT number FROM taken)
+    ON CONFLICT (task_id) DO UPDATE
+    SET state = excluded.state, final = excluded.final, until = excluded.until,
+        document = excluded.document
+    WHERE r.state <> 'SUCCESS' OR r.until <= now()
+)
+SELECT moment, number FROM taken;
 
 -- name: add_quarantined
 -- For who has no claim on the message any more.
@@ -439,7 +404,10 @@ SELECT task_id, state, final, now() + life * interval '1 second', document
 FROM unnest(%(r_tasks)b::text[], %(r_states)b::text[], %(r_finals)b::boolean[],
             %(r_lives)b::float8[], %(r_documents)b::bytea[])
      AS s (task_id, state, final, life, document)
-{{unless_success_stays}};
+ON CONFLICT (task_id) DO UPDATE
+SET state = excluded.state, final = excluded.final, until = excluded.until,
+    document = excluded.document
+WHERE r.state <> 'SUCCESS' OR r.until <= now();
 
 -- name: fetch_results
 SELECT task_id, state, final, document FROM {schema}.result
@@ -504,7 +472,8 @@ INSERT INTO {schema}.join_count AS j (join_id, size, until)
 SELECT join_id, size, now() + life * interval '1 second'
 FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(sizes)b::int[], %(lives)b::float8[])
      AS g (id, join_id, size, life)
-WHERE {{nobody_or_held}}
+WHERE id = 0 OR EXISTS (
+    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
 ON CONFLICT (join_id) DO UPDATE
 SET size = excluded.size, until = excluded.until, closed = false;
 
@@ -512,13 +481,15 @@ SET size = excluded.size, until = excluded.until, closed = false;
 INSERT INTO {schema}.join_count AS j (join_id, grown)
 SELECT join_id, by FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(by)b::int[])
      AS g (id, join_id, by)
-WHERE {{nobody_or_held}}
+WHERE id = 0 OR EXISTS (
+    SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
 ON CONFLICT (join_id) DO UPDATE SET grown = j.grown + excluded.grown;
 
 -- name: close_joins
 WITH given AS (
     SELECT join_id FROM unnest(%(ids)b::bigint[], %(joins)b::text[]) AS g (id, join_id)
-    WHERE {{nobody_or_held}}
+    WHERE id = 0 OR EXISTS (
+        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id)
 ), gone AS (
     DELETE FROM {schema}.join_part WHERE join_id IN (SELECT join_id FROM given)
 )
@@ -536,7 +507,8 @@ WITH given AS (
                            %(o_queues)b::text[], %(o_priorities)b::smallint[],
                            %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS g (id, join_id, slot, task_id, part, life, queue, priority, due, raw, n)
-    WHERE {{nobody_or_held}}
+    WHERE (id = 0 OR EXISTS (
+        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id))
       AND NOT EXISTS (
         SELECT FROM {schema}.join_count AS j WHERE j.join_id = g.join_id AND j.closed)
 ), added AS (
@@ -555,11 +527,17 @@ WITH given AS (
 ), complete AS (
     SELECT join_id FROM counted JOIN new USING (join_id)
     WHERE counted.filled >= whole AND counted.filled - new.filled < whole
-), outgoing AS (
+), due AS (
     SELECT DISTINCT ON (join_id) n, queue, priority, due, raw
     FROM given JOIN complete USING (join_id) ORDER BY join_id, n DESC
-), {{send_outgoing}}
-SELECT n FROM outgoing ORDER BY n;
+), sent AS (
+    INSERT INTO {schema}.ready (queue, priority, raw)
+    SELECT queue, priority, raw FROM due WHERE due IS NULL OR due <= now() ORDER BY n
+), sent_to_rest AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, raw)
+    SELECT queue, due, priority, raw FROM due WHERE due > now() ORDER BY n
+)
+SELECT n FROM due ORDER BY n;
 
 -- name: fill_slots_and_tell
 -- As fill_slots for who sends by itself what follows: a row for each join that is complete now, also
@@ -568,7 +546,8 @@ WITH given AS (
     SELECT g.* FROM unnest(%(ids)b::bigint[], %(joins)b::text[], %(slots)b::bigint[],
                            %(tasks)b::text[], %(parts)b::bytea[], %(lives)b::float8[])
          WITH ORDINALITY AS g (id, join_id, slot, task_id, part, life, n)
-    WHERE {{nobody_or_held}}
+    WHERE (id = 0 OR EXISTS (
+        SELECT FROM {schema}.claimed AS c WHERE c.owner = %(owner)b::bigint AND c.id = g.id))
       AND NOT EXISTS (
         SELECT FROM {schema}.join_count AS j WHERE j.join_id = g.join_id AND j.closed)
 ), added AS (
@@ -636,7 +615,13 @@ WITH counted AS (
                            %(o_dues)b::timestamptz[], %(o_raws)b::bytea[])
          WITH ORDINALITY AS o (queue, priority, due, raw, n)
     WHERE EXISTS (SELECT FROM counted)
-), {{send_outgoing}}
+), sent AS (
+    INSERT INTO {schema}.ready (queue, priority, raw)
+    SELECT queue, priority, raw FROM outgoing WHERE due IS NULL OR due <= now() ORDER BY n
+), sent_to_rest AS (
+    INSERT INTO {schema}.delayed (queue, due, priority, raw)
+    SELECT queue, due, priority, raw FROM outgoing WHERE due > now() ORDER BY n
+)
 SELECT version FROM counted;
 
 -- ---------------------------------------------------------------------------- the bus ---------
@@ -689,47 +674,3 @@ DELETE FROM {schema}.notice WHERE ctid = ANY (ARRAY(
         ORDER BY id LIMIT %(limit)b::int FOR UPDATE SKIP LOCKED
     ) AS n
 )) RETURNING mailbox, id, key, raw;
-
--- ---------------------------------------------------------------------------- limits ----------
-
--- name: admit
-SELECT {schema}.admit(%(owner)b::bigint, %(ids)b::bigint[], %(tasks)b::text[], %(holds)b::text[],
-    %(mosts)b::int[], %(paces)b::text[], %(intervals)b::float8[]);
-
--- name: release_places
-SELECT {schema}.release_places(%(owner)b::bigint, %(holds)b::text[], %(tasks)b::text[],
-    %(mosts)b::int[]);
-
--- name: names_blocked
--- From after a name on: sweeps go round in steps.
-SELECT name, max(most) FROM {schema}.blocked WHERE name > %(after)b GROUP BY name
-ORDER BY name LIMIT %(limit)b::int;
-
--- name: sweep_limits
-SELECT {schema}.sweep_limits(%(names)b::text[], %(mosts)b::int[]);
-
--- name: drop_old_limits
--- Paces that bind nobody any more, and places of the dead under limits that nobody asks for.
-WITH gone AS (
-    DELETE FROM {schema}.pace WHERE free_at < extract(epoch FROM now()) - 60 RETURNING 1
-), dead AS (
-    DELETE FROM {schema}.hold AS h WHERE h.owner IS NOT NULL
-      AND NOT EXISTS (SELECT FROM {schema}.worker AS w WHERE w.id = h.owner)
-      AND NOT EXISTS (SELECT FROM {schema}.blocked AS b WHERE b.name = h.name)
-    RETURNING 1
-)
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM dead);
-
--- name: limits_held
-SELECT b.name, max(b.most), count(*),
-       ARRAY(SELECT task FROM {schema}.hold AS h WHERE h.name = b.name)
-FROM {schema}.blocked AS b GROUP BY b.name ORDER BY b.name LIMIT %(limit)b::int;
-
--- ---------------------------------------------------------------------------- pauses ----------
-
--- name: pause
-INSERT INTO {schema}.paused (queue, by) SELECT q, %(by)b FROM unnest(%(queues)b::text[]) AS q
-ON CONFLICT (queue) DO NOTHING;
-
--- name: resume
-DELETE FROM {schema}.paused WHERE queue = ANY (%(queues)b::text[]);

@@ -11,18 +11,13 @@ local alarms = tonumber(ARGV[1])
 local version = redis.call('GET', KEYS[1]) or '0'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local next_due, ready = -1, 0
-local per_queue = (#KEYS - 1 - alarms) / alarms
+local next_due = -1
 for i = 2, alarms + 1 do
   local alarm = redis.call('GET', KEYS[i])
   if alarm then
     local left = math.max(0, tonumber(alarm) - now)
     if next_due < 0 or left < next_due then next_due = left end
   end
-  -- Lists of a paused queue are not read: what happens to them ends no wait.
-  if redis.call('EXISTS', string.sub(KEYS[i], 1, -6) .. 'paused') == 0 then
-    local from = alarms + 2 + (i - 2) * per_queue
-    ready = ready + redis.call('EXISTS', unpack(KEYS, from, from + per_queue - 1))
-  end
 end
+local ready = redis.call('EXISTS', unpack(KEYS, alarms + 2))
 return {version, ready > 0 and 1 or 0, next_due}

@@ -173,14 +173,8 @@ end
 -- claim -------------------------------------------------------------------------------------------
 
 local claimed, counts, registered = {}, {}, {}
-local fields, paused = {}, {}
-for q = 0, queues - 1 do
-  fields[q] = {}
-  -- Read before the lists: a waiting connection is told when the queue is resumed.
-  if limit > 0 then
-    paused[q] = redis.call('EXISTS', string.sub(KEYS[2 + q * width], 1, -7) .. 'paused') == 1
-  end
-end
+local fields = {}
+for q = 0, queues - 1 do fields[q] = {} end
 
 local function take(q, list_index, wanted)
   local got = redis.call('RPOP', KEYS[2 + q * width + 6 + list_index], wanted)
@@ -200,9 +194,7 @@ if limit > 0 then
   local turn = tonumber(ARGV[5])
   for list_index = 0, per_queue - 1 do
     local waiting = {}
-    for i = 0, queues - 1 do
-      if not paused[(turn + i) % queues] then waiting[#waiting + 1] = (turn + i) % queues end
-    end
+    for i = 0, queues - 1 do waiting[#waiting + 1] = (turn + i) % queues end
     -- Queues take turns: each gives an equal part, until the limit or until all are empty.
     while limit > 0 and #waiting > 0 do
       local part, still = math.ceil(limit / #waiting), {}
@@ -221,9 +213,7 @@ if limit > 0 then
 end
 
 if ARGV[10] == '1' and #claimed == 0 then
-  for q = 0, queues - 1 do
-    if not paused[q] then redis.call('EXISTS', unpack(lists_of(1 + q * width))) end
-  end
+  for q = 0, queues - 1 do redis.call('EXISTS', unpack(lists_of(1 + q * width))) end
 end
 
 local index = 0

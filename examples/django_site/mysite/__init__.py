@@ -1,3 +1,0 @@
-from .umbel import app
-
-__all__ = ["app"]

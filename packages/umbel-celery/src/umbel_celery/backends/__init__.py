@@ -1,1 +1,0 @@
-"""``celery.backends``: the classes that result backends of other packages subclass."""

@@ -1,1 +1,0 @@
-"""``celery.contrib``: tools for tests, tasks that can be aborted."""

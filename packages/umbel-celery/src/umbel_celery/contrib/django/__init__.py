@@ -1,1 +1,0 @@
-"""``celery.contrib.django``: tasks in a Django project."""

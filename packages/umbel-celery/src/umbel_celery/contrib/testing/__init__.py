@@ -1,1 +1,0 @@
-"""``celery.contrib.testing``: apps and workers inside a test's own process."""

@@ -1,1 +1,0 @@
-"""``celery.fixups``: what an app does for the framework that it finds itself in."""
